@@ -1,2 +1,28 @@
-//! skeleton
+//! A VM's stage-2 translation tables: looked at, changed, and never in a state that the architecture forbids.
+//!
+//! - [`Mmu`] is all that this crate asks of a machine; [`Tables`] is where its tables come from.
+//! - [`Stage2`] is one tree. Each of its operations takes a range, walks each table once, and is complete when it returns: what
+//!   it made is visible to every CPU's walks, what it broke is in no CPU's TLB.
+//! - `walk` holds the one walker. `change` holds the only code that writes to a live table, and its types allow a live entry
+//!   to be replaced only after it was broken and invalidated. `gather` collects what was broken and invalidates it at once.
+//!
+//! The caller serialises operations on one tree (a lock around the `Stage2`). Rules are cited as in the Arm Architecture
+//! Reference Manual (DDI 0487), section D8.14 "TLB maintenance" and D8.13 "break-before-make".
 #![no_std]
+#![forbid(unsafe_code)]
+
+mod change;
+mod gather;
+mod invalidate;
+mod mmu;
+mod ops;
+mod stats;
+mod tree;
+mod walk;
+
+pub use gather::Flushed;
+pub use invalidate::{Invalidation, invalidation_for};
+pub use mmu::{Mmu, Order, Tables};
+pub use ops::OutOfTables;
+pub use stats::Stats;
+pub use tree::{Stage2, Walk};

@@ -1,0 +1,61 @@
+//! The seam between the tables' policy and a machine.
+
+use vmsa::{Dsb, Features, Hpa, Scope, Tlbi};
+
+/// How a store to a descriptor is ordered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// Not at all.
+    Plain,
+    /// After everything that this CPU did before, as every observer sees it, table walks included: a store-release.
+    Release,
+}
+
+/// What a machine does for the tables: at EL2 the CPU itself, on a host a simulation of it.
+pub trait Mmu {
+    /// Returns what all CPUs of the machine can do.
+    fn features(&self) -> &Features;
+
+    /// Reads a descriptor with one 64-bit access.
+    fn read(&self, slot: Hpa) -> u64;
+
+    /// Writes a descriptor with one 64-bit access.
+    fn write(&self, slot: Hpa, descriptor: u64, order: Order);
+
+    /// Issues an invalidation for the VMID that is in effect on this CPU.
+    fn tlbi(&self, op: Tlbi, scope: Scope);
+
+    /// Issues a data synchronization barrier.
+    fn dsb(&self, kind: Dsb);
+
+    /// Issues a context synchronization barrier.
+    fn isb(&self);
+
+    /// Returns what VTTBR_EL2 of this CPU holds.
+    fn vttbr(&self) -> u64;
+
+    /// Writes VTTBR_EL2 of this CPU, in effect after the next [`Mmu::isb`] or exception return.
+    fn set_vttbr(&self, vttbr: u64);
+}
+
+/// Where tables come from and where notes about them are kept.
+pub trait Tables {
+    /// Takes a frame for a table, every entry of it zero.
+    fn allocate(&mut self) -> Option<Hpa>;
+
+    /// Gives a table's frame back. No CPU can reach it any more.
+    fn free(&mut self, table: Hpa);
+
+    /// Returns how many entries of the table are live.
+    fn live_entries(&self, table: Hpa) -> u16;
+
+    /// Notes how many entries of the table are live.
+    fn set_live_entries(&mut self, table: Hpa, count: u16);
+
+    /// Returns the table that [`Tables::set_next`] noted.
+    fn next(&self, table: Hpa) -> Option<Hpa>;
+
+    /// Notes another table at this one, which is out of the tree and waits for its invalidation. The note is not kept in the
+    /// table itself: a walk that is under way may still read that.
+    fn set_next(&mut self, table: Hpa, next: Option<Hpa>);
+}
