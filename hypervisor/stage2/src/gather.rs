@@ -5,13 +5,20 @@ use vmsa::{Dsb, Hpa, IpaRange, Level};
 use crate::change::Slot;
 use crate::invalidate::invalidate;
 use crate::tree::free_subtree;
-use crate::{Mmu, Stage2, Stats, Tables};
+use crate::{Mmu, Stage2, Tables};
 
 /// Proof that an operation is complete: no CPU holds anything of what it broke. What the broken entries led to may be given
 /// back.
 #[derive(Debug)]
 #[must_use = "frames that the operation unmapped are free only against this"]
 pub struct Flushed(());
+
+impl Flushed {
+    /// Returns the proof for what no tree leads to, and none has since it was last invalidated.
+    pub const fn never_mapped() -> Self {
+        Self(())
+    }
+}
 
 /// What one operation broke and made. It must be closed: dropping it with work undone is a bug of ours, and panics.
 #[must_use]
@@ -77,7 +84,7 @@ impl Gather {
         let has_unpublished = core::mem::take(&mut self.has_unpublished);
         let leaf_only = !core::mem::take(&mut self.has_tables);
         match self.stale.take() {
-            Some(stale) => under(tree.vttbr(), mmu, &mut tree.stats, |stats| invalidate(mmu, stale, leaf_only, stats)),
+            Some(stale) => tree.under_own_vmid(mmu, |issue| invalidate(issue, stale, leaf_only)),
             None if has_unpublished => {
                 mmu.dsb(Dsb::Ishst);
                 tree.stats.dsb += 1;
@@ -92,18 +99,4 @@ impl Drop for Gather {
     fn drop(&mut self) {
         assert!(self.stale.is_none() && self.detached == [None; 3], "a gather was dropped before its invalidation");
     }
-}
-
-/// Does `work` with `vttbr` in effect on this CPU: invalidations mean the VMID that VTTBR_EL2 holds.
-fn under(vttbr: u64, mmu: &impl Mmu, stats: &mut Stats, work: impl FnOnce(&mut Stats)) {
-    let before = mmu.vttbr();
-    if before == vttbr {
-        return work(stats);
-    }
-    mmu.set_vttbr(vttbr);
-    mmu.isb();
-    work(stats);
-    mmu.set_vttbr(before);
-    mmu.isb();
-    stats.isb += 2;
 }

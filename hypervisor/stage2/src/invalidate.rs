@@ -2,7 +2,7 @@
 
 use vmsa::{Dsb, Features, IpaRange, Level, PAGE_SIZE, RangeOperand, Scope, Tlbi, range_operand};
 
-use crate::{Mmu, Stats};
+use crate::{Mmu, Stage2, Stats};
 
 /// The most pages that are invalidated one by one. An invalidation by IPA is broadcast, and every CPU looks through its TLB for
 /// it; one for the VMID costs the guest its whole working set. KVM and Xen draw no line (they issue one a page), Zircon draws
@@ -47,32 +47,54 @@ pub const fn invalidation_for(stale: IpaRange, features: &Features) -> Invalidat
 /// stage-2 entries go; those are gone everywhere before the combined entries go, since a walk could make a new combined entry
 /// of an old stage-2 one; and those are gone before anything relies on it. An invalidation by IPA does not touch combined
 /// entries, and TLBs may combine even while the guest's stage 1 is off.
-pub(crate) fn invalidate(mmu: &impl Mmu, stale: IpaRange, leaf_only: bool, stats: &mut Stats) {
-    let mut issue = Issue { mmu, stats };
+pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, stale: IpaRange, leaf_only: bool) {
     issue.dsb(Dsb::Ishst);
     // Leaves are pages: a table's removal is what takes the form for all levels.
-    let level = if leaf_only && mmu.features().level_hint { Some(Level::L3) } else { None };
-    match invalidation_for(stale, mmu.features()) {
+    let features = issue.mmu.features();
+    let level = if leaf_only && features.level_hint { Some(Level::L3) } else { None };
+    match invalidation_for(stale, features) {
         Invalidation::Pages(range) => issue.pages(range, level, leaf_only),
         Invalidation::Range(operand) => issue.tlbi(Tlbi::Range { operand, level, leaf_only }),
-        Invalidation::Vmid => {
-            issue.tlbi(Tlbi::Vmid);
-            issue.dsb(Dsb::Ish);
-            return;
-        }
+        Invalidation::Vmid => return issue.vmid(),
     }
     issue.dsb(Dsb::Ish);
     issue.tlbi(Tlbi::Stage1);
     issue.dsb(Dsb::Ish);
 }
 
+impl Stage2 {
+    /// Does `work` with this tree's VMID in effect on this CPU: invalidations mean the VMID that VTTBR_EL2 holds.
+    pub(crate) fn under_own_vmid<M: Mmu>(&mut self, mmu: &M, work: impl FnOnce(&mut Issue<'_, M>)) {
+        let (before, own) = (mmu.vttbr(), self.vttbr());
+        let mut issue = Issue { mmu, stats: &mut self.stats };
+        if before == own {
+            return work(&mut issue);
+        }
+        issue.switch(own);
+        work(&mut issue);
+        issue.switch(before);
+    }
+}
+
 /// Issues and counts.
-struct Issue<'a, M> {
+pub(crate) struct Issue<'a, M> {
     mmu: &'a M,
     stats: &'a mut Stats,
 }
 
 impl<M: Mmu> Issue<'_, M> {
+    /// Invalidates everything of the VMID, stage 1 and combined entries included, once earlier stores are visible.
+    pub(crate) fn vmid(&mut self) {
+        self.tlbi(Tlbi::Vmid);
+        self.dsb(Dsb::Ish);
+    }
+
+    fn switch(&mut self, vttbr: u64) {
+        self.mmu.set_vttbr(vttbr);
+        self.mmu.isb();
+        self.stats.isb += 1;
+    }
+
     fn dsb(&mut self, kind: Dsb) {
         self.mmu.dsb(kind);
         self.stats.dsb += 1;

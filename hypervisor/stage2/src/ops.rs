@@ -67,6 +67,11 @@ impl Stage2 {
         protect.edit.close()
     }
 
+    /// Drops what any CPU may hold of the tree's VMID from a former use. To be done before the tree is first used.
+    pub fn claim_vmid(&mut self, mmu: &impl Mmu) {
+        self.under_own_vmid(mmu, |issue| issue.vmid());
+    }
+
     /// Drops what this CPU's TLB holds for the page at `ipa`. For a fault on what the tables allow: an entry from before
     /// permissions were added may be left, and would fault for ever.
     pub fn refresh(&mut self, mmu: &impl Mmu, ipa: Ipa) {

@@ -1,8 +1,35 @@
-//! Zircon's objects over stage-2 tables: handles, VMARs, mappings, VMOs, frames. No Arm in it.
+//! Zircon's objects over stage-2 tables: handles, VMARs, mappings, VMOs, and the frames that they are made of. No Arm in it.
+//!
+//! [`System`] is all of it; [`System::call`] carries out a guest's vendor call, [`System::fault`] serves a guest's access that
+//! the tables did not allow. [`Machine`] is what it asks of the machine, so that all of it runs on a host, unchanged.
+//!
+//! Nothing here allocates in a way that could abort: trees and lists are intrusive, their nodes come from frames, and running
+//! out is NO_MEMORY with everything as it was. A guest mistake is a status; a panic is a broken invariant of ours.
 #![no_std]
 
+mod arena;
+mod calls;
 mod config;
+mod error;
+mod fault;
+mod frames;
+mod handles;
 mod machine;
+mod radix;
+mod region;
+mod space;
+mod supply;
+mod system;
+mod tree;
+mod user;
+mod vmar;
+mod vmo;
+mod vmo_ops;
 
+pub use abi::Status;
+pub use calls::Outcome;
 pub use config::{ConfigError, Dialect, VmConfig};
+pub use fault::Fault;
+pub use frames::MemoryRange;
 pub use machine::Machine;
+pub use system::{System, VmId};

@@ -1,12 +1,11 @@
 //! What the objects need of a machine besides its MMU.
 
-use core::ptr::NonNull;
-
 use stage2::Mmu;
 use vmsa::Hpa;
 
-/// A machine: at EL2 the real one, in tests a simulation. Addresses of memory are those of frames that [`crate::System`] was
-/// given and nothing else; lengths never cross the end of what was given.
+/// A machine: at EL2 the real one, in tests a simulation. Physical addresses are those of memory that [`crate::System`] was
+/// given and nothing else; lengths never cross the end of what was given. This program sees that memory at addresses equal to
+/// the physical ones.
 pub trait Machine: Mmu + Sync {
     /// Makes `pages` pages from `frame` on read as zero, to every observer: a guest with its caches off, and instruction
     /// fetches, included.
@@ -23,9 +22,6 @@ pub trait Machine: Mmu + Sync {
 
     /// Makes what was written to memory visible to instruction fetches of every CPU, where the CPUs do not do that themselves.
     fn sync_instructions(&self);
-
-    /// Returns where this program sees the frame.
-    fn pointer(&self, frame: Hpa) -> NonNull<u8>;
 
     /// Returns the nanoseconds since the machine was started.
     fn now_ns(&self) -> u64;

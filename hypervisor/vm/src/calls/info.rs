@@ -1,0 +1,159 @@
+//! What can be asked about objects and about the tables.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use abi::stats::{COUNT, Counter};
+use abi::{
+    INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, ObjectType, PAGE_SIZE, Rights, Status, Topic, VmoInfoFlags,
+    VmoOptions,
+};
+use vmsa::Ipa;
+use zerocopy::IntoBytes;
+
+use super::{Caller, Reply, demand};
+use crate::Machine;
+use crate::handles::{Entry, Object};
+use crate::system::VmId;
+use crate::user;
+use crate::vmar::Locked;
+use crate::vmo::{Backing, Vmo};
+
+impl<M: Machine> Caller<'_, M> {
+    /// object_get_info(handle, topic, buf, buf size): x1 actual, x2 available.
+    pub(super) fn object_get_info(&self) -> Result<Reply, Status> {
+        let topic = Topic::try_from(self.word(1)?).map_err(|_| Status::NOT_SUPPORTED)?;
+        match topic {
+            Topic::HandleBasic => self.write_record(self.handle_basic()?.as_bytes()),
+            Topic::Vmar => self.write_record(self.info_vmar()?.as_bytes()),
+            Topic::VmoV1 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[0]]),
+            Topic::VmoV2 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[1]]),
+            Topic::VmoV3 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[2]]),
+            Topic::Vmo => self.write_record(self.info_vmo()?.as_bytes()),
+        }
+    }
+
+    /// Writes the one record of a topic.
+    fn write_record(&self, record: &[u8]) -> Result<Reply, Status> {
+        let (buffer, size) = (self.arg(2), self.arg(3));
+        if size < record.len() as u64 {
+            return Ok(Reply::two(0, 1).with_status(Status::BUFFER_TOO_SMALL));
+        }
+        user::Writer::new(self.system, self.id, buffer, size, record.len() as u64)?.write(0, record)?;
+        Ok(Reply::two(1, 1))
+    }
+
+    fn handle_basic(&self) -> Result<InfoHandleBasic, Status> {
+        let locked = self.lock();
+        let Entry { object, rights, .. } = self.entry(&locked, 0)?;
+        let (koid, object_type) = match object {
+            Object::Vmar(id) => (locked.space.vmar(id).koid, ObjectType::Vmar),
+            Object::Vmo(id) => (self.system.vmos.lock()[id].koid, ObjectType::Vmo),
+            Object::Vm(id) => (self.system.vm(id).koid, ObjectType::Guest),
+        };
+        // A VMAR belongs to its VM, as in Zircon to its process.
+        let related_koid = if object_type == ObjectType::Vmar { locked.vm.koid } else { 0 };
+        Ok(InfoHandleBasic {
+            koid,
+            rights: rights.bits(),
+            object_type: object_type.into(),
+            related_koid,
+            ..InfoHandleBasic::default()
+        })
+    }
+
+    fn info_vmar(&self) -> Result<InfoVmar, Status> {
+        let locked = self.lock();
+        let (vmar, rights) = self.vmar(&locked, 0)?;
+        demand(rights, Rights::INSPECT)?;
+        let region = &locked.space.regions[vmar];
+        Ok(InfoVmar { base: region.base, len: region.size })
+    }
+
+    fn info_vmo(&self) -> Result<InfoVmo, Status> {
+        self.with_vmo(
+            |_| Ok(()),
+            |id, rights| {
+                let vmos = self.system.vmos.lock();
+                Ok(record_of(&vmos[id], rights, vmos.share_count(id)))
+            },
+        )
+    }
+
+    /// stage2_walk(vmar, addr): x1 descriptor, x2 level, x3 the table's page number.
+    pub(super) fn stage2_walk(&self) -> Result<Reply, Status> {
+        let address = self.arg(1);
+        let locked = self.lock();
+        let (vmar, rights) = self.vmar(&locked, 0)?;
+        demand(rights, Rights::INSPECT)?;
+        if !locked.space.regions[vmar].holds(address, 1) {
+            return Err(Status::OUT_OF_RANGE);
+        }
+        let walk = locked.vm.tree.lock().walk(&self.system.machine, Ipa(address)).ok_or(Status::OUT_OF_RANGE)?;
+        Ok(Reply::three([walk.descriptor, u64::from(walk.level.number()), walk.table.page_number()]))
+    }
+
+    /// stage2_stats(VM, buf, buf size): x1 actual, x2 available, in counters.
+    pub(super) fn stage2_stats(&self) -> Result<Reply, Status> {
+        let (buffer, size) = (self.arg(1), self.arg(2));
+        let id = self.vm_with_right(&self.lock(), Rights::INSPECT)?;
+        let actual = (size / 8).min(COUNT as u64);
+        let buffer = user::Writer::new(self.system, self.id, buffer, size, actual * 8)?;
+        let counters = self.counters(id);
+        buffer.write(0, counters[..actual as usize].as_bytes())?;
+        Ok(Reply::two(actual, COUNT as u64))
+    }
+
+    fn vm_with_right(&self, locked: &Locked<'_, M>, right: Rights) -> Result<VmId, Status> {
+        match self.entry(locked, 0)? {
+            Entry { object: Object::Vm(id), rights, .. } => demand(rights, right).map(|()| id),
+            _ => Err(Status::WRONG_TYPE),
+        }
+    }
+
+    fn counters(&self, id: VmId) -> [u64; COUNT] {
+        let vm = self.system.vm(id);
+        let stats = vm.tree.lock().stats();
+        let mut counters = [0; COUNT];
+        for (counter, value) in Counter::ALL.iter().zip(&mut counters) {
+            *value = match counter {
+                Counter::Stores => stats.stores,
+                Counter::TlbiIpa => stats.tlbi_ipa,
+                Counter::TlbiRange => stats.tlbi_range,
+                Counter::TlbiVmid => stats.tlbi_vmid,
+                Counter::TlbiStage1 => stats.tlbi_stage1,
+                Counter::Dsb => stats.dsb,
+                Counter::Isb => stats.isb,
+                Counter::Tables => stats.tables,
+                Counter::FaultsServed => vm.faults.served.load(Relaxed),
+                Counter::FaultsSpurious => vm.faults.spurious.load(Relaxed),
+                Counter::Aborts => vm.faults.aborts.load(Relaxed),
+                Counter::Frames => vm.account.held(),
+            };
+        }
+        counters
+    }
+}
+
+fn record_of(vmo: &Vmo, rights: Rights, share_count: u64) -> InfoVmo {
+    let bytes = vmo.committed_pages * PAGE_SIZE;
+    let mut flags = VmoInfoFlags::PAGED | VmoInfoFlags::VIA_HANDLE;
+    flags.set(VmoInfoFlags::RESIZABLE, vmo.options.contains(VmoOptions::RESIZABLE));
+    flags.set(VmoInfoFlags::DISCARDABLE, vmo.options.contains(VmoOptions::DISCARDABLE));
+    flags.set(VmoInfoFlags::CONTIGUOUS, vmo.backing != Backing::Paged);
+    // No page is shared between VMOs, so that all that is there is private, and scales by one.
+    InfoVmo {
+        koid: vmo.koid,
+        size_bytes: vmo.size,
+        num_mappings: vmo.mapping_count,
+        share_count,
+        flags: flags.bits(),
+        committed_bytes: bytes,
+        handle_rights: rights.bits(),
+        populated_bytes: bytes,
+        committed_private_bytes: bytes,
+        populated_private_bytes: bytes,
+        committed_scaled_bytes: bytes,
+        populated_scaled_bytes: bytes,
+        ..InfoVmo::default()
+    }
+}

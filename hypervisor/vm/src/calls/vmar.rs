@@ -1,0 +1,374 @@
+//! VMARs: allocate, map, unmap, protect, destroy. The checks and their order are Zircon's (`vmar.cc` of the system calls,
+//! `vm_address_region_dispatcher.cc`, `vm_address_region.cc`); each function's table lists them.
+
+use abi::{Alignment, PAGE_SIZE, Rights, Status, VmOptions};
+use vmsa::Perms;
+
+use super::{Caller, Reply, demand};
+use crate::Machine;
+use crate::handles::Object;
+use crate::region::{Kind, RegionId, Vmar, can_map_of, perms_of};
+use crate::space::whole_pages;
+use crate::tree::{Tree, Wanted};
+use crate::vmar::{Locked, NewMapping};
+
+const SPECIFIC: VmOptions = VmOptions::SPECIFIC.union(VmOptions::SPECIFIC_OVERWRITE);
+
+impl<M: Machine> Caller<'_, M> {
+    /// vmar_allocate(parent, options, offset, size): x1 handle, x2 address.
+    pub(super) fn vmar_allocate(&self) -> Result<Reply, Status> {
+        let (offset, size) = (self.arg(2), self.arg(3));
+        let mut locked = self.lock();
+        let (parent, rights) = self.vmar(&locked, 0)?;
+        let options = VmOptions::from_bits_retain(self.word(1)?);
+        let can_map = can_map_of(options);
+        demand(rights, rights_for(can_map))?;
+        check_options(options)?;
+        if options.intersects(VmOptions::PERMS) || !size.is_multiple_of(PAGE_SIZE) {
+            return Err(Status::INVALID_ARGS);
+        }
+        const ALLOWED: VmOptions = VmOptions::SPECIFIC
+            .union(VmOptions::CAN_MAP_SPECIFIC)
+            .union(VmOptions::COMPACT)
+            .union(VmOptions::CAN_MAP_ACCESS)
+            .union(VmOptions::OFFSET_IS_UPPER_LIMIT)
+            .union(VmOptions::ALIGNMENT);
+        only(options, ALLOWED)?;
+        let base = place(&mut locked, parent, options, offset, size, can_map)?;
+        locked.reserve()?;
+        let vmar = self.new_vmar(options);
+        let id = locked.add_vmar(parent, base, size, vmar);
+        let handle = self.give(&mut locked, Object::Vmar(id), Rights::DEFAULT_VMAR | rights_for(can_map));
+        Ok(Reply::two(handle, base))
+    }
+
+    fn new_vmar(&self, options: VmOptions) -> Vmar {
+        Vmar {
+            koid: self.system.next_koid(),
+            can_map: can_map_of(options),
+            can_map_specific: options.contains(VmOptions::CAN_MAP_SPECIFIC),
+            is_compact: options.contains(VmOptions::COMPACT),
+            children: Tree::default(),
+            handles: 1,
+            is_alive: true,
+        }
+    }
+
+    /// vmar_map(vmar, options, vmar offset, vmo, vmo offset, len): x1 address.
+    pub(super) fn vmar_map(&self) -> Result<Reply, Status> {
+        let (offset, vmo_offset, len) = (self.arg(2), self.arg(4), self.arg(5));
+        let mut locked = self.lock();
+        let (parent, vmar_rights) = self.vmar(&locked, 0)?;
+        let (vmo, vmo_rights) = self.vmo(&locked, 3)?;
+        demand(vmo_rights, Rights::MAP)?;
+        let options = with_readable(VmOptions::from_bits_retain(self.word(1)?));
+        let perms = perms_of(options);
+        check_map_options(options, perms)?;
+        let allowed = vmar_rights & vmo_rights;
+        demand(allowed, rights_for(perms))?;
+        check_options(options)?;
+        self.check_vmo_kind(vmo, options)?;
+        const ALLOWED: VmOptions = VmOptions::PERMS
+            .union(SPECIFIC)
+            .union(VmOptions::OFFSET_IS_UPPER_LIMIT)
+            .union(VmOptions::MAP_RANGE)
+            .union(VmOptions::REQUIRE_NON_RESIZABLE)
+            .union(VmOptions::ALLOW_FAULTS)
+            .union(VmOptions::ALIGNMENT);
+        only(options, ALLOWED)?;
+        demand_perms(locked.space.vmar(parent).can_map, perms)?;
+        if !vmo_offset.is_multiple_of(PAGE_SIZE) {
+            return Err(Status::INVALID_ARGS);
+        }
+        let size = len.checked_next_multiple_of(PAGE_SIZE).ok_or(Status::OUT_OF_RANGE)?;
+        vmo_offset.checked_add(size).ok_or(Status::OUT_OF_RANGE)?;
+        let caps = perms_of_rights(allowed);
+        let base = place(&mut locked, parent, options, offset, size, caps)?;
+        let new = NewMapping { vmo, vmo_offset, caps, perms };
+        self.map_at(&mut locked, parent, options, base, size, new)?;
+        Ok(Reply::one(base))
+    }
+
+    /// Checks what the options demand of the VMO.
+    fn check_vmo_kind(&self, vmo: crate::vmo::VmoId, options: VmOptions) -> Result<(), Status> {
+        let kind = self.system.vmos.lock()[vmo].options;
+        let is_refused = options.contains(VmOptions::REQUIRE_NON_RESIZABLE)
+            && kind.contains(abi::VmoOptions::RESIZABLE)
+            || !options.contains(VmOptions::ALLOW_FAULTS) && kind.contains(abi::VmoOptions::DISCARDABLE);
+        if is_refused { Err(Status::NOT_SUPPORTED) } else { Ok(()) }
+    }
+
+    /// Makes the mapping, in the place of what SPECIFIC_OVERWRITE removes.
+    fn map_at(
+        &self,
+        locked: &mut Locked<'_, M>,
+        parent: RegionId,
+        options: VmOptions,
+        base: u64,
+        size: u64,
+        new: NewMapping,
+    ) -> Result<(), Status> {
+        locked.reserve()?;
+        if options.contains(VmOptions::SPECIFIC_OVERWRITE) {
+            locked.unmap(parent, base, size);
+            // What a split took is made room for again before the new mapping is: its failure leaves a hole, as in Zircon.
+            locked.reserve()?;
+        }
+        let id = locked.add_mapping(parent, base, size, new);
+        if options.contains(VmOptions::MAP_RANGE)
+            && let Err(status) = locked.map_present(id, base, base + size)
+        {
+            locked.unmap(parent, base, size);
+            return Err(status);
+        }
+        Ok(())
+    }
+
+    /// vmar_unmap(vmar, addr, len):
+    ///
+    /// | step | check | status |
+    /// | --- | --- | --- |
+    /// | 1, 2 | the handle | BAD_HANDLE, WRONG_TYPE |
+    /// | 3 | `addr` aligned | INVALID_ARGS |
+    /// | 4 | `len` a multiple of the page size (documented) or rounded up (kernel), and not 0 | INVALID_ARGS |
+    /// | 5 | the VMAR lives | BAD_STATE |
+    /// | 6 | the range lies in it | INVALID_ARGS |
+    /// | 7 | there is something in the range (documented) | NOT_FOUND |
+    /// | 9 | sub-regions are covered whole, and (kernel) the handle has OP_CHILDREN if there are any | INVALID_ARGS |
+    pub(super) fn vmar_unmap(&self) -> Result<Reply, Status> {
+        let (base, len) = (self.arg(1), self.arg(2));
+        let dialect = self.dialect();
+        let mut locked = self.lock();
+        let (vmar, rights) = self.vmar(&locked, 0)?;
+        if !base.is_multiple_of(PAGE_SIZE) || !dialect.unmap_rounds_length && !len.is_multiple_of(PAGE_SIZE) {
+            return Err(Status::INVALID_ARGS);
+        }
+        let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
+        check_live_range(&locked, vmar, base, size)?;
+        if locked.space.vmar(vmar).children.first_overlapping(&locked.space.regions, base, size).is_none() {
+            return if dialect.unmap_of_nothing_succeeds { Ok(Reply::DONE) } else { Err(Status::NOT_FOUND) };
+        }
+        let may_destroy = !dialect.unmap_needs_op_children || rights.contains(Rights::OP_CHILDREN);
+        check_sub_regions(&locked, vmar, base, size, may_destroy)?;
+        locked.reserve()?;
+        locked.unmap(vmar, base, size);
+        Ok(Reply::DONE)
+    }
+
+    /// vmar_protect(vmar, options, addr, len).
+    pub(super) fn vmar_protect(&self) -> Result<Reply, Status> {
+        let (base, len) = (self.arg(2), self.arg(3));
+        let mut locked = self.lock();
+        let (vmar, rights) = self.vmar(&locked, 0)?;
+        let options = with_readable(VmOptions::from_bits_retain(self.word(1)?));
+        let perms = perms_of(options);
+        demand(rights, rights_for(perms))?;
+        check_readable(perms)?;
+        if !base.is_multiple_of(PAGE_SIZE) {
+            return Err(Status::INVALID_ARGS);
+        }
+        only(options, VmOptions::PERMS)?;
+        let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
+        check_live_range(&locked, vmar, base, size)?;
+        check_protect(&locked, vmar, rights, base, base + size, perms)?;
+        locked.reserve()?;
+        locked.protect(vmar, base, size, perms);
+        Ok(Reply::DONE)
+    }
+
+    /// vmar_destroy(vmar).
+    pub(super) fn vmar_destroy(&self) -> Result<Reply, Status> {
+        let mut locked = self.lock();
+        let (vmar, rights) = self.vmar(&locked, 0)?;
+        demand(rights, Rights::OP_CHILDREN)?;
+        if vmar == locked.space.root {
+            return Err(Status::NOT_SUPPORTED);
+        }
+        if !locked.space.vmar(vmar).is_alive {
+            return Err(Status::BAD_STATE);
+        }
+        locked.destroy(vmar);
+        Ok(Reply::DONE)
+    }
+}
+
+/// READ, WRITE and EXECUTE are rights 2 to 4.
+fn rights_for(perms: Perms) -> Rights {
+    Rights::from_bits_retain(u32::from(perms.bits()) << 2)
+}
+
+fn perms_of_rights(rights: Rights) -> Perms {
+    Perms::from_bits_truncate((rights.bits() >> 2) as u8)
+}
+
+fn demand_perms(allowed: Perms, wanted: Perms) -> Result<(), Status> {
+    if allowed.contains(wanted) { Ok(()) } else { Err(Status::ACCESS_DENIED) }
+}
+
+/// Answers PERM_READ_IF_XOM_UNSUPPORTED: execute-only is not offered.
+fn with_readable(options: VmOptions) -> VmOptions {
+    match options.contains(VmOptions::PERM_READ_IF_XOM_UNSUPPORTED) {
+        true => (options - VmOptions::PERM_READ_IF_XOM_UNSUPPORTED) | VmOptions::PERM_READ,
+        false => options,
+    }
+}
+
+/// Refuses WRITE or EXECUTE without READ.
+fn check_readable(perms: Perms) -> Result<(), Status> {
+    if perms.is_empty() || perms.contains(Perms::READ) { Ok(()) } else { Err(Status::INVALID_ARGS) }
+}
+
+/// Refuses unknown bits and impossible alignments; MAP_RANGE is checked by each call.
+fn check_options(options: VmOptions) -> Result<(), Status> {
+    let is_known = VmOptions::all().contains(options) && options.alignment().is_some();
+    if is_known { Ok(()) } else { Err(Status::INVALID_ARGS) }
+}
+
+fn check_map_options(options: VmOptions, perms: Perms) -> Result<(), Status> {
+    check_readable(perms)?;
+    let overwrites_range = options.contains(VmOptions::MAP_RANGE.union(VmOptions::SPECIFIC_OVERWRITE));
+    if overwrites_range || options.intersects(VmOptions::CAN_MAP_ACCESS) { Err(Status::INVALID_ARGS) } else { Ok(()) }
+}
+
+/// Refuses options that the call does not have.
+fn only(options: VmOptions, allowed: VmOptions) -> Result<(), Status> {
+    if allowed.contains(options) { Ok(()) } else { Err(Status::INVALID_ARGS) }
+}
+
+/// Checks that the VMAR lives and that the range lies in it.
+fn check_live_range<M: Machine>(locked: &Locked<'_, M>, vmar: RegionId, base: u64, size: u64) -> Result<(), Status> {
+    if !locked.space.vmar(vmar).is_alive {
+        return Err(Status::BAD_STATE);
+    }
+    if locked.space.regions[vmar].holds(base, size) { Ok(()) } else { Err(Status::INVALID_ARGS) }
+}
+
+/// Finds where a region of `size` bytes goes in the VMAR. The checks are those that `vmar_allocate` and `vmar_map` share, from
+/// the VMAR's liveness on.
+fn place<M: Machine>(
+    locked: &mut Locked<'_, M>,
+    parent: RegionId,
+    options: VmOptions,
+    offset: u64,
+    size: u64,
+    access: Perms,
+) -> Result<u64, Status> {
+    let (base, span) = (locked.space.regions[parent].base, locked.space.regions[parent].size);
+    let vmar = locked.space.vmar(parent);
+    if !vmar.is_alive {
+        return Err(Status::BAD_STATE);
+    }
+    if size == 0 {
+        return Err(Status::INVALID_ARGS);
+    }
+    demand_perms(vmar.can_map, access)?;
+    let is_specific = options.intersects(SPECIFIC);
+    let is_limit = options.contains(VmOptions::OFFSET_IS_UPPER_LIMIT);
+    let is_placed = is_specific || is_limit;
+    if is_specific && is_limit || !is_placed && offset != 0 || !offset.is_multiple_of(PAGE_SIZE) {
+        return Err(Status::INVALID_ARGS);
+    }
+    if is_placed && !vmar.can_map_specific {
+        return Err(Status::ACCESS_DENIED);
+    }
+    let fits = if is_limit { offset <= span && size <= offset } else { offset < span && size <= span - offset };
+    if !fits {
+        return Err(Status::INVALID_ARGS);
+    }
+    let align = options.alignment().unwrap_or(Alignment::PAGE).bytes();
+    if is_specific {
+        return place_at(locked, parent, options, base + offset, size, align);
+    }
+    let high = base + if is_limit { offset } else { span };
+    locked.find_space(parent, Wanted { size, align, low: base, high }).ok_or(Status::NO_RESOURCES)
+}
+
+/// Checks the place that SPECIFIC or SPECIFIC_OVERWRITE names.
+fn place_at<M: Machine>(
+    locked: &Locked<'_, M>,
+    parent: RegionId,
+    options: VmOptions,
+    base: u64,
+    size: u64,
+    align: u64,
+) -> Result<u64, Status> {
+    if !base.is_multiple_of(align) {
+        return Err(Status::INVALID_ARGS);
+    }
+    if options.contains(VmOptions::SPECIFIC_OVERWRITE) {
+        return check_sub_regions(locked, parent, base, size, false).map(|()| base);
+    }
+    match locked.space.vmar(parent).children.first_overlapping(&locked.space.regions, base, size) {
+        Some(_) => Err(Status::ALREADY_EXISTS),
+        None => Ok(base),
+    }
+}
+
+/// Checks the sub-regions that have a part in the range: each is covered whole, and there is none unless they may be
+/// destroyed.
+fn check_sub_regions<M: Machine>(
+    locked: &Locked<'_, M>,
+    vmar: RegionId,
+    base: u64,
+    size: u64,
+    may_destroy: bool,
+) -> Result<(), Status> {
+    let (regions, children) = (&locked.space.regions, locked.space.vmar(vmar).children);
+    let mut at = base;
+    while let Some(child) = children.first_overlapping(regions, at, base + size - at).map(|id| &regions[id]) {
+        let is_covered = base <= child.base && child.end() <= base + size;
+        if matches!(child.kind, Kind::Vmar(_)) && !(may_destroy && is_covered) {
+            return Err(Status::INVALID_ARGS);
+        }
+        at = child.end();
+        if at >= base + size {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Checks, mapping by mapping and the lowest first, that the range can get the permissions.
+fn check_protect<M: Machine>(
+    locked: &Locked<'_, M>,
+    vmar: RegionId,
+    rights: Rights,
+    base: u64,
+    end: u64,
+    perms: Perms,
+) -> Result<(), Status> {
+    let space = &locked.space;
+    let mut at = base;
+    while at < end {
+        let found = space.next_mapping(vmar, at).filter(|id| space.regions[*id].base <= at);
+        let id = found.ok_or(Status::NOT_FOUND)?;
+        demand_perms(space.mapping(id).caps, perms)?;
+        let last = space.regions[id].end().min(end);
+        if space.regions[id].parent != Some(vmar) {
+            check_nested_protect(locked, id, rights, at, last, perms)?;
+        }
+        at = last;
+    }
+    Ok(())
+}
+
+/// Through a parent, permissions may only be taken away, and only by who may operate on children.
+fn check_nested_protect<M: Machine>(
+    locked: &Locked<'_, M>,
+    id: RegionId,
+    rights: Rights,
+    base: u64,
+    end: u64,
+    perms: Perms,
+) -> Result<(), Status> {
+    if !rights.contains(Rights::OP_CHILDREN) {
+        return Err(Status::INVALID_ARGS);
+    }
+    let mut at = base;
+    while at < end {
+        let stretch = locked.space.stretch_at(id, at);
+        demand_perms(stretch.perms, perms)?;
+        at = stretch.end;
+    }
+    Ok(())
+}

@@ -1,0 +1,399 @@
+//! Physical memory: chunks of 2 MiB from a buddy allocator, frames of 4 KiB dealt from chunks in constant time, and a record
+//! for every frame.
+//!
+//! Invariant: a frame that is handed out belongs to whoever holds its address, until it is given back. Its record may be read
+//! by anybody; it is written by its holder, or here while the frame is free. Lock order: the allocator's lock is the last.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use buddy_system_allocator::Heap;
+use spin::Mutex;
+use stage2::Flushed;
+use vmsa::{Hpa, PAGE_SHIFT, PAGE_SIZE};
+
+/// The base-two logarithm of the frames in a chunk.
+const CHUNK_SHIFT: u32 = 9;
+/// How many frames a chunk has: what a level-2 block maps.
+pub(crate) const CHUNK_FRAMES: u64 = 1 << CHUNK_SHIFT;
+/// The bytes of a chunk.
+pub(crate) const CHUNK_BYTES: u64 = CHUNK_FRAMES * PAGE_SIZE;
+/// The buddy allocator's blocks reach up to 2^39 bytes.
+const ORDERS: usize = 40;
+/// No frame, in a link.
+const NONE: u32 = u32::MAX;
+/// No frame, in a link within a chunk.
+const NONE_IN_CHUNK: u16 = u16::MAX;
+
+/// A range of physical memory, in bytes: `start` belongs to it, `end` does not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MemoryRange {
+    /// The first address.
+    pub start: Hpa,
+    /// The address past the last.
+    pub end: Hpa,
+}
+
+impl MemoryRange {
+    /// Returns the whole pages of the range.
+    const fn pages(self) -> Self {
+        let start = Hpa(self.start.0.next_multiple_of(PAGE_SIZE));
+        Self { start, end: self.end.page_base() }
+    }
+
+    const fn len(self) -> u64 {
+        self.end.0.saturating_sub(self.start.0)
+    }
+}
+
+/// What a frame is used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Use {
+    /// Nothing.
+    Free = 0,
+    /// A guest's page.
+    Page = 1,
+    /// A stage-2 table.
+    Table = 2,
+    /// The hypervisor's bookkeeping.
+    Node = 3,
+}
+
+/// What is known of a frame.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Record {
+    /// The next frame in whatever list this one is in.
+    link: AtomicU32,
+    /// Live entries of a table, used words of a node, pins of a page.
+    count: AtomicU16,
+    used_as: AtomicU8,
+    // The rest speaks of the chunk, in the record of its first frame.
+    free_head: AtomicU16,
+    free_count: AtomicU16,
+    previous_chunk: AtomicU32,
+    next_chunk: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Record>() <= 32);
+
+impl Record {
+    const fn free(link: u32) -> Self {
+        Self {
+            link: AtomicU32::new(link),
+            count: AtomicU16::new(0),
+            used_as: AtomicU8::new(Use::Free as u8),
+            free_head: AtomicU16::new(NONE_IN_CHUNK),
+            free_count: AtomicU16::new(0),
+            previous_chunk: AtomicU32::new(NONE),
+            next_chunk: AtomicU32::new(NONE),
+        }
+    }
+
+    /// Returns the count that the frame's holder keeps.
+    pub(crate) fn count(&self) -> u16 {
+        self.count.load(Relaxed)
+    }
+
+    /// Sets the count that the frame's holder keeps.
+    pub(crate) fn set_count(&self, count: u16) {
+        self.count.store(count, Relaxed);
+    }
+
+    fn is_used_as(&self, what: Use) -> bool {
+        self.used_as.load(Relaxed) == what as u8
+    }
+}
+
+/// How many frames somebody holds, and may hold.
+#[derive(Debug)]
+pub(crate) struct Account {
+    held: AtomicU64,
+    limit: u64,
+}
+
+impl Account {
+    /// Returns an account that may hold `limit` frames.
+    pub(crate) const fn new(limit: u64) -> Self {
+        Self { held: AtomicU64::new(0), limit }
+    }
+
+    /// Returns how many frames are held.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Relaxed)
+    }
+
+    fn charge(&self, frames: u64) -> Option<()> {
+        let charged = |held: u64| held.checked_add(frames).filter(|held| *held <= self.limit);
+        self.held.fetch_update(Relaxed, Relaxed, charged).ok().map(drop)
+    }
+
+    fn discharge(&self, frames: u64) {
+        self.held.fetch_sub(frames, Relaxed);
+    }
+}
+
+/// All of the machine's free memory.
+pub(crate) struct Frames {
+    base: Hpa,
+    records: NonNull<Record>,
+    record_count: usize,
+    state: Mutex<State>,
+}
+
+// SAFETY: the pointer leads to records that live as long as this and are all atomics; the rest is `Send` by itself.
+unsafe impl Send for Frames {}
+// SAFETY: the same; the allocator's state is behind a lock.
+unsafe impl Sync for Frames {}
+
+struct State {
+    heap: Heap<ORDERS>,
+    /// Chunks that have free frames.
+    partial: u32,
+}
+
+impl Frames {
+    /// Takes over the memory in `ranges`, keeping records in the largest of them. Returns `None` where that has no room.
+    ///
+    /// # Safety
+    ///
+    /// 1. The ranges do not overlap, and nobody else uses their memory from now on.
+    /// 2. This program sees them, readable and writable, at addresses equal to the physical ones, for as long as this lives, and
+    ///    the provenance of those addresses is exposed.
+    pub(crate) unsafe fn new(ranges: &[MemoryRange]) -> Option<Self> {
+        let base = ranges.iter().map(|range| range.pages().start).min()?;
+        let end = ranges.iter().map(|range| range.pages().end).max()?;
+        let record_count = usize::try_from(end.0.checked_sub(base.0)? >> PAGE_SHIFT).ok()?;
+        let record_bytes = (record_count * size_of::<Record>()) as u64;
+        let largest = ranges.iter().map(|range| range.pages()).max_by_key(|range| range.len())?;
+        if record_count > NONE as usize || largest.len() <= record_bytes {
+            return None;
+        }
+        let mut heap = Heap::new();
+        for range in ranges.iter().map(|range| range.pages()).filter(|range| range.len() > 0) {
+            let start = if range == largest { range.start.0 + record_bytes } else { range.start.0 };
+            let start = start.next_multiple_of(PAGE_SIZE) as usize;
+            // SAFETY: by (1) the memory is nobody's, by (2) the heap can keep its lists in it; the records' part is left out.
+            unsafe { heap.add_to_heap(start, range.end.0 as usize) };
+        }
+        let state = Mutex::new(State { heap, partial: NONE });
+        let records = NonNull::new(core::ptr::with_exposed_provenance_mut(largest.start.0 as usize))?;
+        Some(Self { base, records, record_count, state })
+    }
+
+    /// Takes a frame; what is in it is whatever was there before.
+    pub(crate) fn allocate(&self, used_as: Use, account: &Account) -> Option<Hpa> {
+        account.charge(1)?;
+        let frame = self.state.lock().take_frame(self);
+        match frame {
+            Some(frame) => self.record(frame).used_as.store(used_as as u8, Relaxed),
+            None => account.discharge(1),
+        }
+        frame
+    }
+
+    /// Gives a frame back. Nobody can reach it any more: not the holder, not a guest, not a table walk.
+    pub(crate) fn free(&self, frame: Hpa, account: &Account) {
+        assert!(!self.record(frame).is_used_as(Use::Free), "{frame} is freed twice");
+        self.record(frame).used_as.store(Use::Free as u8, Relaxed);
+        self.state.lock().give_frame(self, frame);
+        account.discharge(1);
+    }
+
+    /// Takes `count` adjacent frames, the first aligned to 2^`align_log2` bytes and at least to a page.
+    pub(crate) fn allocate_run(&self, count: u64, align_log2: u32, used_as: Use, account: &Account) -> Option<Hpa> {
+        let bytes = count.checked_mul(PAGE_SIZE)?.checked_next_power_of_two()?;
+        let align = 1u64.checked_shl(align_log2)?.max(PAGE_SIZE);
+        let layout = Layout::from_size_align(bytes.max(align) as usize, align as usize).ok()?;
+        account.charge(count)?;
+        let block = self.state.lock().heap.alloc(layout);
+        let Ok(block) = block else {
+            account.discharge(count);
+            return None;
+        };
+        let first = Hpa(block.addr().get() as u64);
+        for index in 0..count {
+            self.initialise(first.add(index * PAGE_SIZE), Record::free(NONE));
+            self.record(first.add(index * PAGE_SIZE)).used_as.store(used_as as u8, Relaxed);
+        }
+        let end = first.add(layout.size() as u64);
+        self.state.lock().give_blocks(first.add(count * PAGE_SIZE), end);
+        Some(first)
+    }
+
+    /// Gives back what [`Frames::allocate_run`] gave.
+    pub(crate) fn free_run(&self, first: Hpa, count: u64, account: &Account) {
+        assert!(!self.record(first).is_used_as(Use::Free), "the run at {first} is freed twice");
+        for index in 0..count {
+            self.record(first.add(index * PAGE_SIZE)).used_as.store(Use::Free as u8, Relaxed);
+        }
+        self.state.lock().give_blocks(first, first.add(count * PAGE_SIZE));
+        account.discharge(count);
+    }
+
+    /// Returns what is known of a frame that was handed out.
+    pub(crate) fn record(&self, frame: Hpa) -> &Record {
+        let pointer = self.record_pointer(frame);
+        // SAFETY: the pointer is in bounds (checked there); the record was initialised when the frame, or its chunk, was first
+        // taken; it is made of atomics, and is never borrowed mutably after that.
+        unsafe { pointer.as_ref() }
+    }
+
+    fn record_pointer(&self, frame: Hpa) -> NonNull<Record> {
+        let index = (frame.0.wrapping_sub(self.base.0) >> PAGE_SHIFT) as usize;
+        assert!(index < self.record_count, "{frame} is no frame of ours");
+        // SAFETY: the index is below the number of records.
+        unsafe { self.records.add(index) }
+    }
+
+    fn initialise(&self, frame: Hpa, record: Record) {
+        let pointer = self.record_pointer(frame);
+        // SAFETY: the pointer is in bounds and aligned; nobody looks at the record of a frame that is not handed out.
+        unsafe { pointer.write(record) };
+    }
+
+    fn number(&self, frame: Hpa) -> u32 {
+        ((frame.0 - self.base.0) >> PAGE_SHIFT) as u32
+    }
+
+    fn frame(&self, number: u32) -> Hpa {
+        self.base.add(u64::from(number) << PAGE_SHIFT)
+    }
+}
+
+/// The first frame of the chunk that `frame` belongs to.
+const fn chunk_of(frame: Hpa) -> Hpa {
+    Hpa(frame.0 & !(CHUNK_BYTES - 1))
+}
+
+impl State {
+    fn take_frame(&mut self, frames: &Frames) -> Option<Hpa> {
+        if self.partial == NONE {
+            self.open_chunk(frames)?;
+        }
+        let chunk = frames.frame(self.partial);
+        let head = frames.record(chunk);
+        let frame = chunk.add(u64::from(head.free_head.load(Relaxed)) << PAGE_SHIFT);
+        head.free_head.store(frames.record(frame).link.load(Relaxed) as u16, Relaxed);
+        if head.free_count.fetch_sub(1, Relaxed) == 1 {
+            self.unlink(frames, chunk);
+        }
+        frames.record(frame).set_count(0);
+        Some(frame)
+    }
+
+    fn give_frame(&mut self, frames: &Frames, frame: Hpa) {
+        let chunk = chunk_of(frame);
+        let head = frames.record(chunk);
+        frames.record(frame).link.store(u32::from(head.free_head.load(Relaxed)), Relaxed);
+        head.free_head.store(((frame.0 - chunk.0) >> PAGE_SHIFT) as u16, Relaxed);
+        match u64::from(head.free_count.fetch_add(1, Relaxed)) + 1 {
+            1 => self.link(frames, chunk),
+            CHUNK_FRAMES => {
+                self.unlink(frames, chunk);
+                self.give_blocks(chunk, chunk.add(CHUNK_BYTES));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a chunk from the buddy allocator, all of its frames free and linked in ascending order.
+    fn open_chunk(&mut self, frames: &Frames) -> Option<()> {
+        let layout = Layout::from_size_align(CHUNK_BYTES as usize, CHUNK_BYTES as usize).ok()?;
+        let chunk = Hpa(self.heap.alloc(layout).ok()?.addr().get() as u64);
+        for index in 0..CHUNK_FRAMES {
+            frames.initialise(chunk.add(index * PAGE_SIZE), Record::free(index as u32 + 1));
+        }
+        frames.record(chunk).free_head.store(0, Relaxed);
+        frames.record(chunk).free_count.store(CHUNK_FRAMES as u16, Relaxed);
+        self.link(frames, chunk);
+        Some(())
+    }
+
+    fn link(&mut self, frames: &Frames, chunk: Hpa) {
+        let head = frames.record(chunk);
+        head.previous_chunk.store(NONE, Relaxed);
+        head.next_chunk.store(self.partial, Relaxed);
+        if self.partial != NONE {
+            frames.record(frames.frame(self.partial)).previous_chunk.store(frames.number(chunk), Relaxed);
+        }
+        self.partial = frames.number(chunk);
+    }
+
+    fn unlink(&mut self, frames: &Frames, chunk: Hpa) {
+        let (previous, next) =
+            (frames.record(chunk).previous_chunk.load(Relaxed), frames.record(chunk).next_chunk.load(Relaxed));
+        match previous {
+            NONE => self.partial = next,
+            _ => frames.record(frames.frame(previous)).next_chunk.store(next, Relaxed),
+        }
+        if next != NONE {
+            frames.record(frames.frame(next)).previous_chunk.store(previous, Relaxed);
+        }
+    }
+
+    /// Gives a page-aligned range back to the buddy allocator, in the largest blocks that their alignment allows.
+    fn give_blocks(&mut self, start: Hpa, end: Hpa) {
+        let mut at = start.0;
+        while at < end.0 {
+            let size = (1u64 << at.trailing_zeros()).min(1 << (end.0 - at).ilog2());
+            if let (Ok(layout), Some(block)) = (
+                Layout::from_size_align(size as usize, size as usize),
+                NonNull::new(core::ptr::with_exposed_provenance_mut(at as usize)),
+            ) {
+                // SAFETY: the block came from this allocator, as a whole or as a part of a larger one, and is in use no more.
+                unsafe { self.heap.dealloc(block, layout) };
+            }
+            at += size;
+        }
+    }
+}
+
+/// Frames that were taken from guests, and are free once no TLB leads to them.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct FrameList {
+    head: u32,
+    len: u64,
+}
+
+impl FrameList {
+    /// Returns an empty list.
+    pub(crate) const fn new() -> Self {
+        Self { head: NONE, len: 0 }
+    }
+
+    /// Adds a frame.
+    pub(crate) fn push(&mut self, frames: &Frames, frame: Hpa) {
+        frames.record(frame).link.store(self.head, Relaxed);
+        self.head = frames.number(frame);
+        self.len += 1;
+    }
+
+    /// Gives the frames back, against the proof that no CPU can reach them.
+    pub(crate) fn free(mut self, frames: &Frames, account: &Account, _proof: Flushed) {
+        while self.head != NONE {
+            let frame = frames.frame(self.head);
+            self.head = frames.record(frame).link.load(Relaxed);
+            frames.free(frame, account);
+        }
+    }
+}
+
+impl Frames {
+    /// Returns the frame that [`Frames::set_next`] noted.
+    pub(crate) fn next(&self, frame: Hpa) -> Option<Hpa> {
+        match self.record(frame).link.load(Relaxed) {
+            NONE => None,
+            number => Some(self.frame(number)),
+        }
+    }
+
+    /// Notes another frame in this one's record; both are in use.
+    pub(crate) fn set_next(&self, frame: Hpa, next: Option<Hpa>) {
+        let link = next.map_or(NONE, |next| self.number(next));
+        self.record(frame).link.store(link, Relaxed);
+    }
+}

@@ -1,0 +1,118 @@
+//! What an address space is made of: VMARs, and mappings.
+
+use abi::VmOptions;
+use vmsa::Perms;
+
+use crate::arena::{Arena, Id};
+use crate::tree::{Links, Tree};
+use crate::vmo::{Link, Vmo};
+
+pub(crate) type RegionId = Id<Region>;
+pub(crate) type Regions = Arena<Region>;
+
+/// A range of addresses with something in it, or set aside for it.
+pub(crate) struct Region {
+    pub(crate) base: u64,
+    /// Bytes. A region ends at 2^48 at the most.
+    pub(crate) size: u64,
+    /// The VMAR that it is in; none for the root, and for what is dead.
+    pub(crate) parent: Option<RegionId>,
+    pub(crate) links: Links,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    Vmar(Vmar),
+    Mapping(Mapping),
+}
+
+/// A sub-division of the address space.
+pub(crate) struct Vmar {
+    pub(crate) koid: u64,
+    /// What its mappings may allow: CAN_MAP_READ, WRITE, EXECUTE.
+    pub(crate) can_map: Perms,
+    pub(crate) can_map_specific: bool,
+    pub(crate) is_compact: bool,
+    pub(crate) children: Tree,
+    /// Dead VMARs stay for their handles.
+    pub(crate) handles: u32,
+    pub(crate) is_alive: bool,
+}
+
+/// A window on a VMO.
+pub(crate) struct Mapping {
+    pub(crate) vmo: Id<Vmo>,
+    /// The VMO's offset at the region's base, in bytes.
+    pub(crate) vmo_offset: u64,
+    /// What it may ever allow: fixed when it is made, whatever becomes of the handles.
+    pub(crate) caps: Perms,
+    /// What it allows from its base on.
+    pub(crate) perms: Perms,
+    /// Where that changes.
+    pub(crate) changes: Option<Id<Change>>,
+    /// The VMO's note of this mapping.
+    pub(crate) link: Id<Link>,
+}
+
+/// From `base` on a mapping allows `perms`.
+pub(crate) struct Change {
+    pub(crate) base: u64,
+    pub(crate) perms: Perms,
+    pub(crate) next: Option<Id<Change>>,
+}
+
+impl Region {
+    /// Returns the address past the last.
+    pub(crate) const fn end(&self) -> u64 {
+        self.base + self.size
+    }
+
+    /// Tells whether all of the range, which does not wrap, lies in the region.
+    pub(crate) const fn holds(&self, base: u64, size: u64) -> bool {
+        base >= self.base && base - self.base < self.size && size <= self.size - (base - self.base)
+    }
+
+    pub(crate) const fn mapping(&self) -> Option<&Mapping> {
+        match &self.kind {
+            Kind::Mapping(mapping) => Some(mapping),
+            Kind::Vmar(_) => None,
+        }
+    }
+
+    pub(crate) const fn vmar(&self) -> Option<&Vmar> {
+        match &self.kind {
+            Kind::Vmar(vmar) => Some(vmar),
+            Kind::Mapping(_) => None,
+        }
+    }
+
+    pub(crate) const fn vmar_mut(&mut self) -> Option<&mut Vmar> {
+        match &mut self.kind {
+            Kind::Vmar(vmar) => Some(vmar),
+            Kind::Mapping(_) => None,
+        }
+    }
+
+    pub(crate) const fn mapping_mut(&mut self) -> Option<&mut Mapping> {
+        match &mut self.kind {
+            Kind::Mapping(mapping) => Some(mapping),
+            Kind::Vmar(_) => None,
+        }
+    }
+}
+
+/// Returns the permissions that the options ask for.
+pub(crate) const fn perms_of(options: VmOptions) -> Perms {
+    // PERM_READ, WRITE and EXECUTE are bits 0 to 2 on both sides.
+    Perms::from_bits_truncate(options.bits() as u8)
+}
+
+/// Returns what a VMAR with the options lets its mappings allow: CAN_MAP_READ, WRITE and EXECUTE are bits 7 to 9.
+pub(crate) const fn can_map_of(options: VmOptions) -> Perms {
+    Perms::from_bits_truncate((options.bits() >> 7) as u8 & 0b111)
+}
+
+const _: () = {
+    assert!(VmOptions::PERM_EXECUTE.bits() == Perms::EXECUTE.bits() as u32);
+    assert!(VmOptions::CAN_MAP_EXECUTE.bits() >> 7 == Perms::EXECUTE.bits() as u32);
+};

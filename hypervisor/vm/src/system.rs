@@ -1,0 +1,230 @@
+//! Everything there is: the memory, the VMOs, the VMs.
+//!
+//! Locks, in the order in which they may be taken: a VM's space ([`Vm::space`]: its handles and regions), the VMOs
+//! ([`System::vmos`]), a VM's tree ([`Vm::tree`]), the frames' allocator. Nobody holds two of one kind.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use abi::{KOID_INVALID, RAM_BASE, Status, VmoOptions};
+use spin::{Mutex, Once};
+use stage2::Stage2;
+use vmsa::{Geometry, Hpa, Ipa, PAGE_SIZE, Perms, Vmid};
+
+use crate::frames::{Account, Frames, MemoryRange, Use};
+use crate::region::{Kind, Mapping, Vmar};
+use crate::space::Space;
+use crate::supply::Supply;
+use crate::tree::Tree;
+use crate::vmo::{Backing, VmoId, Vmos};
+use crate::{Machine, VmConfig};
+
+/// How many VMs there can be. Each has a VMID of its own, which 8 bits can hold.
+const MAX_VMS: usize = 16;
+
+/// Koids below this are never given, as in Zircon.
+const FIRST_KOID: u64 = 1024;
+
+/// The name of a VM.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VmId(u8);
+
+impl VmId {
+    /// Returns the VM's number, counted from 0.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A VM.
+pub(crate) struct Vm {
+    pub(crate) koid: u64,
+    pub(crate) config: VmConfig,
+    pub(crate) account: Account,
+    pub(crate) ram: VmoId,
+    pub(crate) space: Mutex<Space>,
+    pub(crate) tree: Mutex<Stage2>,
+    pub(crate) faults: FaultCounts,
+}
+
+/// How the VM's stage-2 faults ended.
+#[derive(Default)]
+pub(crate) struct FaultCounts {
+    pub(crate) served: AtomicU64,
+    pub(crate) spurious: AtomicU64,
+    pub(crate) aborts: AtomicU64,
+}
+
+/// The machine's memory and all the objects in it.
+pub struct System<M> {
+    pub(crate) machine: M,
+    pub(crate) frames: Frames,
+    /// The page that every read of an absent page leads to.
+    pub(crate) zeros: Hpa,
+    pub(crate) vmos: Mutex<Vmos>,
+    vms: [Once<Vm>; MAX_VMS],
+    vm_count: Mutex<u8>,
+    koids: AtomicU64,
+}
+
+impl<M: Machine> System<M> {
+    /// Returns a system without VMs in the given memory, or `None` where that is too little.
+    ///
+    /// # Safety
+    ///
+    /// 1. The ranges do not overlap, and nobody else uses their memory from now on.
+    /// 2. This program sees them, readable and writable, at addresses equal to the physical ones, for as long as this lives, and
+    ///    the provenance of those addresses is exposed.
+    pub unsafe fn new(machine: M, memory: &[MemoryRange]) -> Option<Self> {
+        // SAFETY: the duties are the same.
+        let frames = unsafe { Frames::new(memory) }?;
+        // It is nobody's, and never given back.
+        let zeros = frames.allocate(Use::Page, &Account::new(1))?;
+        machine.zero(zeros, 1);
+        Some(Self {
+            machine,
+            frames,
+            zeros,
+            vmos: Mutex::new(Vmos::new()),
+            vms: [const { Once::new() }; MAX_VMS],
+            vm_count: Mutex::new(0),
+            koids: AtomicU64::new(FIRST_KOID),
+        })
+    }
+
+    /// Makes a VM: its tree, its root VMAR, and its RAM, of which every page is absent.
+    ///
+    /// # Errors
+    ///
+    /// - NO_RESOURCES: there are as many VMs as there can be.
+    /// - NOT_SUPPORTED: the machine has no IPA space of that width.
+    /// - OUT_OF_RANGE: the RAM does not fit in the IPA space.
+    /// - NO_MEMORY: the memory or the quota is too small.
+    pub fn create_vm(&self, config: &VmConfig) -> Result<VmId, Status> {
+        let mut count = self.vm_count.lock();
+        let id = VmId(*count);
+        let place = self.vms.get(id.index()).ok_or(Status::NO_RESOURCES)?;
+        let geometry = Geometry::new(config.ipa_bits, self.machine.features()).map_err(|_| Status::NOT_SUPPORTED)?;
+        RAM_BASE.checked_add(config.ram_bytes).filter(|end| *end <= geometry.limit().0).ok_or(Status::OUT_OF_RANGE)?;
+        place.try_call_once(|| self.new_vm(id, config, geometry))?;
+        *count += 1;
+        Ok(id)
+    }
+
+    fn new_vm(&self, id: VmId, config: &VmConfig, geometry: Geometry) -> Result<Vm, Status> {
+        let account = Account::new(config.quota_frames);
+        let supply = Supply { machine: &self.machine, frames: &self.frames, account: &account };
+        let root = Vmar {
+            koid: self.next_koid(),
+            can_map: Perms::all(),
+            can_map_specific: true,
+            is_compact: false,
+            children: Tree::default(),
+            handles: 0,
+            is_alive: true,
+        };
+        let mut space = Space::new(supply, geometry.limit().0, root, config.seed)?;
+        let tree = self.new_tree(supply, id, geometry)?;
+        let ram = self.map_new_ram(supply, &mut space, id, config.ram_bytes)?;
+        Ok(Vm {
+            koid: self.next_koid(),
+            config: *config,
+            account,
+            ram,
+            space: Mutex::new(space),
+            tree: Mutex::new(tree),
+            faults: FaultCounts::default(),
+        })
+    }
+
+    fn new_tree(&self, supply: Supply<'_, M>, id: VmId, geometry: Geometry) -> Result<Stage2, Status> {
+        let tables = geometry.root_tables() as u64;
+        let align_log2 = geometry.root_bytes().trailing_zeros();
+        let root =
+            supply.frames.allocate_run(tables, align_log2, Use::Table, supply.account).ok_or(Status::NO_MEMORY)?;
+        self.machine.zero(root, tables);
+        let vmid = Vmid(u16::from(id.0) + 1);
+        let mut tree = Stage2::new(geometry, self.machine.features(), root, vmid);
+        tree.claim_vmid(&self.machine);
+        Ok(tree)
+    }
+
+    /// Makes the VM's RAM and maps it, readable, writable and executable.
+    fn map_new_ram(&self, supply: Supply<'_, M>, space: &mut Space, id: VmId, size: u64) -> Result<VmoId, Status> {
+        let mut vmos = self.vmos.lock();
+        space.regions.reserve(supply, 1)?;
+        vmos.reserve_link(supply)?;
+        let ram = self.create_vmo(&mut vmos, supply, id, size, VmoOptions::empty(), Backing::Paged)?;
+        let link = vmos.link(ram, id, RAM_BASE, size, 0);
+        let (caps, perms) = (Perms::all(), Perms::all());
+        let mapping = Mapping { vmo: ram, vmo_offset: 0, caps, perms, changes: None, link };
+        let root = space.root;
+        space.insert(root, RAM_BASE, size, Kind::Mapping(mapping));
+        Ok(ram)
+    }
+
+    /// Writes to a VM's RAM, wherever it is mapped.
+    ///
+    /// # Errors
+    ///
+    /// - OUT_OF_RANGE: not all of it is RAM.
+    /// - NO_MEMORY: there is no frame for a page of it.
+    pub fn write_ram(&self, id: VmId, to: Ipa, bytes: &[u8]) -> Result<(), Status> {
+        let vm = self.vm(id);
+        let mut vmos = self.vmos.lock();
+        let mut offset = to.0.checked_sub(RAM_BASE).ok_or(Status::OUT_OF_RANGE)?;
+        if !vmos[vm.ram].holds(offset, bytes.len() as u64) {
+            return Err(Status::OUT_OF_RANGE);
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let part = rest.len().min((PAGE_SIZE - offset % PAGE_SIZE) as usize);
+            let (now, later) = rest.split_at(part);
+            self.write_page(&mut vmos, vm.ram, offset, now)?;
+            (offset, rest) = (offset + part as u64, later);
+        }
+        Ok(())
+    }
+
+    /// Returns what VTTBR_EL2 holds while the VM runs.
+    pub fn vttbr(&self, id: VmId) -> u64 {
+        self.vm(id).tree.lock().vttbr()
+    }
+
+    /// Returns the shape of the VM's tree.
+    pub fn geometry(&self, id: VmId) -> Geometry {
+        self.vm(id).tree.lock().geometry()
+    }
+
+    /// Returns the machine.
+    pub const fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Returns how many frames the VM holds: pages, tables and bookkeeping.
+    pub fn frames_held(&self, id: VmId) -> u64 {
+        self.vm(id).account.held()
+    }
+
+    /// Returns how many VMOs and mappings there are in all.
+    pub fn object_counts(&self) -> (u32, u32) {
+        self.vmos.lock().counts()
+    }
+
+    /// Returns the VM that `id` was given for.
+    pub(crate) fn vm(&self, id: VmId) -> &Vm {
+        match self.vms[id.index()].get() {
+            Some(vm) => vm,
+            None => unreachable!("{id:?} was given before its VM was made"),
+        }
+    }
+
+    pub(crate) fn supply(&self, id: VmId) -> Supply<'_, M> {
+        Supply { machine: &self.machine, frames: &self.frames, account: &self.vm(id).account }
+    }
+
+    pub(crate) fn next_koid(&self) -> u64 {
+        let koid = self.koids.fetch_add(1, Relaxed);
+        debug_assert_ne!(koid, KOID_INVALID);
+        koid
+    }
+}

@@ -1,0 +1,93 @@
+//! What `vmo_op_range`, and `vmar_op_range` through a mapping, do to a VMO.
+
+use abi::{PAGE_SIZE, Status, VmoOp};
+use vmsa::PAGE_SHIFT;
+
+use crate::Machine;
+use crate::system::System;
+use crate::vmo::{Backing, VmoId};
+
+impl<M: Machine> System<M> {
+    /// Does `op` to `len` bytes of the VMO from `offset` on. The handle's rights are checked already, and locks are not dealt
+    /// with here.
+    pub(crate) fn vmo_operation(&self, id: VmoId, op: VmoOp, offset: u64, len: u64) -> Result<(), Status> {
+        match op {
+            VmoOp::Commit => self.commit_range(id, offset, len),
+            VmoOp::Decommit => self.decommit_range(id, offset, len),
+            VmoOp::Zero => self.zero_range(id, offset, len),
+            // Anonymous memory has nothing to bring in.
+            VmoOp::Prefetch => self.pages_inside(id, offset, len).map(drop),
+            // Hints are for pagers; of other VMOs not even the range is tested.
+            VmoOp::DontNeed | VmoOp::AlwaysNeed => Ok(()),
+            VmoOp::CacheSync | VmoOp::CacheClean => self.clean_range(id, offset, len, false),
+            VmoOp::CacheCleanInvalidate => self.clean_range(id, offset, len, true),
+            VmoOp::CacheInvalidate | VmoOp::Lock | VmoOp::Unlock | VmoOp::TryLock => Err(Status::NOT_SUPPORTED),
+        }
+    }
+
+    /// Gives every page that the range touches a frame.
+    fn commit_range(&self, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
+        let (first, end) = self.pages_inside(id, offset, len)?;
+        self.by_chunks(first, end, |vmos, first, end| {
+            // The VMO may have shrunk since.
+            let end = end.min(vmos[id].page_count());
+            self.commit(vmos, id, first, end)
+        })
+    }
+
+    /// Takes frames back. Tests, in Zircon's order: the kind, the range, nothing to do, alignment.
+    fn decommit_range(&self, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
+        let mut vmos = self.vmos.lock();
+        if vmos[id].backing != Backing::Paged {
+            return Err(Status::NOT_SUPPORTED);
+        }
+        if !vmos[id].holds(offset, len) {
+            return Err(Status::OUT_OF_RANGE);
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        if !offset.is_multiple_of(PAGE_SIZE) || !len.is_multiple_of(PAGE_SIZE) {
+            return Err(Status::INVALID_ARGS);
+        }
+        self.decommit(&mut vmos, id, offset >> PAGE_SHIFT, (offset + len) >> PAGE_SHIFT);
+        Ok(())
+    }
+
+    fn zero_range(&self, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
+        let mut vmos = self.vmos.lock();
+        if !vmos[id].holds(offset, len) {
+            return Err(Status::OUT_OF_RANGE);
+        }
+        self.zero_vmo(&mut vmos, id, offset, len);
+        Ok(())
+    }
+
+    fn clean_range(&self, id: VmoId, offset: u64, len: u64, invalidate: bool) -> Result<(), Status> {
+        if len == 0 {
+            return Err(Status::INVALID_ARGS);
+        }
+        let (mut at, end) = self.pages_inside(id, offset, len)?;
+        let vmos = self.vmos.lock();
+        while let Some((number, frame)) = vmos[id].next_page(at).filter(|(number, _)| *number < end) {
+            self.machine.clean_caches(frame, PAGE_SIZE, invalidate);
+            at = number + 1;
+        }
+        Ok(())
+    }
+
+    /// Returns the numbers of the pages that the range touches: the first, and the one past the last.
+    ///
+    /// # Errors
+    ///
+    /// OUT_OF_RANGE: not all of the range is in the VMO.
+    fn pages_inside(&self, id: VmoId, offset: u64, len: u64) -> Result<(u64, u64), Status> {
+        if !self.vmos.lock()[id].holds(offset, len) {
+            return Err(Status::OUT_OF_RANGE);
+        }
+        if len == 0 {
+            return Ok((0, 0));
+        }
+        Ok((offset >> PAGE_SHIFT, (offset + len).div_ceil(PAGE_SIZE)))
+    }
+}
