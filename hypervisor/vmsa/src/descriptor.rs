@@ -26,7 +26,7 @@ const SOFTWARE_MASK: u64 = 0xf << SOFTWARE_SHIFT;
 
 bitflags! {
     /// What a guest may do with a page.
-    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
     pub struct Perms: u8 {
         /// Loads.
         const READ = 1 << 0;

@@ -1,0 +1,149 @@
+//! A guest without instructions: it calls, and touches memory, through the hypervisor's own entries.
+
+use abi::{Call, Rights, Startup, Status, VmOptions, VmarOp};
+use tests::Sim;
+use vm::{Fault, Outcome, System, VmConfig, VmId};
+use vmsa::{Access, Features, Ipa, Perms};
+
+pub(crate) const P: u64 = 4096;
+
+pub(crate) const RW: VmOptions = VmOptions::PERM_READ.union(VmOptions::PERM_WRITE);
+pub(crate) const R: VmOptions = VmOptions::PERM_READ;
+pub(crate) const PLACED: VmOptions = VmOptions::SPECIFIC;
+/// What a VMAR of the tests may do.
+pub(crate) const CAN_ALL: VmOptions = VmOptions::CAN_MAP_ACCESS.union(VmOptions::CAN_MAP_SPECIFIC);
+
+pub(crate) struct Guest {
+    pub(crate) system: System<Sim>,
+    pub(crate) id: VmId,
+}
+
+pub(crate) fn documented() -> Guest {
+    Guest::new("dialect=documented inspect=on seed=1")
+}
+
+pub(crate) fn kernel() -> Guest {
+    Guest::new("dialect=kernel inspect=on seed=1")
+}
+
+impl Guest {
+    pub(crate) fn new(arguments: &str) -> Self {
+        let sim = Sim::new(Features { pa_bits: 48, ..Features::default() }, 64 << 20);
+        let ram = sim.memory().range();
+        // SAFETY: the memory is the simulated machine's, which moves into the system and nobody else uses; it is a part of this
+        // process, its addresses serve as the physical ones, and their provenance is exposed.
+        let system = unsafe { System::new(sim, &[ram]) }.expect("memory enough");
+        let config = VmConfig::default().with_arguments(arguments).expect("good arguments");
+        let id = system.create_vm(&config).expect("memory enough");
+        system.machine().watch(system.vttbr(id), system.geometry(id));
+        system.machine().set_vttbr_now(system.vttbr(id));
+        Self { system, id }
+    }
+
+    /// Calls with `x1` to `x8`, the rest of them 0.
+    pub(crate) fn call(&self, call: Call, arguments: &[u64]) -> Result<[u64; 3], Status> {
+        let mut args = [0; 8];
+        args[..arguments.len()].copy_from_slice(arguments);
+        let Outcome::Return { status, results, .. } = self.system.call(self.id, call, &args) else {
+            panic!("{call:?} ended the VM");
+        };
+        assert_eq!(self.system.machine().violations(), Vec::<String>::new());
+        status.ok().map(|()| results)
+    }
+
+    pub(crate) fn root(&self) -> u64 {
+        self.call(Call::StartupHandle, &[u64::from(u32::from(Startup::RootVmar))]).unwrap()[0]
+    }
+
+    pub(crate) fn vmo(&self, pages: u64) -> u64 {
+        self.call(Call::VmoCreate, &[pages * P, 0]).unwrap()[0]
+    }
+
+    /// Makes a VMAR at `offset` of its parent.
+    pub(crate) fn vmar(&self, parent: u64, offset: u64, pages: u64) -> (u64, u64) {
+        let options = u64::from((PLACED | CAN_ALL).bits());
+        let [handle, base, _] = self.call(Call::VmarAllocate, &[parent, options, offset, pages * P]).unwrap();
+        (handle, base)
+    }
+
+    pub(crate) fn try_map(
+        &self,
+        vmar: u64,
+        options: VmOptions,
+        offset: u64,
+        vmo: u64,
+        vmo_offset: u64,
+        len: u64,
+    ) -> Result<u64, Status> {
+        let options = u64::from(options.bits());
+        self.call(Call::VmarMap, &[vmar, options, offset, vmo, vmo_offset, len]).map(|results| results[0])
+    }
+
+    /// Maps `pages` pages of the VMO's start at `offset` of the VMAR, readable and writable.
+    pub(crate) fn map(&self, vmar: u64, offset: u64, vmo: u64, pages: u64) -> u64 {
+        self.try_map(vmar, RW | PLACED, offset, vmo, 0, pages * P).unwrap()
+    }
+
+    pub(crate) fn unmap(&self, vmar: u64, base: u64, len: u64) -> Result<(), Status> {
+        self.call(Call::VmarUnmap, &[vmar, base, len]).map(drop)
+    }
+
+    pub(crate) fn op_range(&self, vmar: u64, op: VmarOp, base: u64, len: u64) -> Result<(), Status> {
+        self.call(Call::VmarOpRange, &[vmar, u64::from(u32::from(op)), base, len]).map(drop)
+    }
+
+    /// Returns a copy of the handle without some of its rights.
+    pub(crate) fn without(&self, handle: u64, rights: Rights, gone: Rights) -> u64 {
+        self.call(Call::HandleDuplicate, &[handle, u64::from((rights - gone).bits())]).unwrap()[0]
+    }
+
+    /// Accesses the page at `ipa` as an instruction would: through the tables, with a fault where they do not allow it.
+    pub(crate) fn touch(&self, ipa: u64, access: Access) -> bool {
+        let perms = match access {
+            Access::Read => Perms::READ,
+            Access::Write => Perms::WRITE,
+            Access::Execute => Perms::EXECUTE,
+        };
+        for _ in 0..3 {
+            if self.seen(ipa).is_some_and(|(_, seen)| seen.contains(perms)) {
+                return true;
+            }
+            if self.system.fault(self.id, Ipa(ipa), access) == Fault::Abort {
+                return false;
+            }
+        }
+        panic!("{ipa:#x} faults for ever");
+    }
+
+    fn seen(&self, ipa: u64) -> Option<(vmsa::Hpa, Perms)> {
+        let (vttbr, geometry) = (self.system.vttbr(self.id), self.system.geometry(self.id));
+        self.system.machine().agreed(vttbr, geometry, Ipa(ipa)).expect("CPUs agree")
+    }
+
+    pub(crate) fn store(&self, ipa: u64, value: u64) -> bool {
+        let is_done = self.touch(ipa, Access::Write);
+        if let Some((frame, _)) = self.seen(ipa).filter(|_| is_done) {
+            self.system.machine().memory().set_word(frame.add(ipa % P), value);
+        }
+        is_done
+    }
+
+    pub(crate) fn load(&self, ipa: u64) -> Option<u64> {
+        let is_done = self.touch(ipa, Access::Read);
+        let (frame, _) = self.seen(ipa).filter(|_| is_done)?;
+        Some(self.system.machine().memory().word(frame.add(ipa % P)))
+    }
+
+    /// Tells of each page from `base` on whether it can be read: '1' and '0', page 0 left.
+    pub(crate) fn bitmap(&self, base: u64, pages: u64) -> String {
+        (0..pages).map(|page| if self.load(base + page * P).is_some() { '1' } else { '0' }).collect()
+    }
+
+    pub(crate) fn committed_pages(&self, vmo: u64) -> u64 {
+        // RAM lies at 1 GiB; its second page is the buffer.
+        let buffer = abi::RAM_BASE + P;
+        let topic = u64::from(u32::from(abi::Topic::Vmo));
+        self.call(Call::ObjectGetInfo, &[vmo, topic, buffer, 176]).unwrap();
+        self.load(buffer + 88).unwrap() / P
+    }
+}

@@ -1,0 +1,8 @@
+//! `hypervisor/vm` on the simulated machine: calls as a guest makes them, and what its accesses find.
+
+mod guest;
+mod handles;
+mod memory;
+mod op_range;
+mod unmap;
+mod vmar;

@@ -1,0 +1,7 @@
+//! `hypervisor/stage2` on the simulated machine, against a flat map from page to frame and permissions.
+
+mod bench;
+mod costs;
+mod operations;
+mod planted;
+mod random;
