@@ -1,6 +1,8 @@
 //! A guest without instructions: it calls, and touches memory, through the hypervisor's own entries.
 
 use abi::{Call, Rights, Startup, Status, VmOptions, VmarOp};
+use checked::Checked;
+use stage2::Mmu;
 use tests::Sim;
 use vm::{Fault, Outcome, System, VmConfig, VmId};
 use vmsa::{Access, Features, Ipa, Perms};
@@ -14,7 +16,7 @@ pub(crate) const PLACED: VmOptions = VmOptions::SPECIFIC;
 pub(crate) const CAN_ALL: VmOptions = VmOptions::CAN_MAP_ACCESS.union(VmOptions::CAN_MAP_SPECIFIC);
 
 pub(crate) struct Guest {
-    pub(crate) system: System<Sim>,
+    pub(crate) system: System<Checked<Sim>>,
     pub(crate) id: VmId,
 }
 
@@ -32,11 +34,11 @@ impl Guest {
         let ram = sim.memory().range();
         // SAFETY: the memory is the simulated machine's, which moves into the system and nobody else uses; it is a part of this
         // process, its addresses serve as the physical ones, and their provenance is exposed.
-        let system = unsafe { System::new(sim, &[ram]) }.expect("memory enough");
+        let system = unsafe { System::new(sim.checked(), &[ram]) }.expect("memory enough");
         let config = VmConfig::default().with_arguments(arguments).expect("good arguments");
         let id = system.create_vm(&config).expect("memory enough");
-        system.machine().watch(system.vttbr(id), system.geometry(id));
-        system.machine().set_vttbr_now(system.vttbr(id));
+        system.machine().set_vttbr(system.vttbr(id));
+        system.machine().isb();
         Self { system, id }
     }
 
@@ -47,7 +49,7 @@ impl Guest {
         let Outcome::Return { status, results, .. } = self.system.call(self.id, call, &args) else {
             panic!("{call:?} ended the VM");
         };
-        assert_eq!(self.system.machine().violations(), Vec::<String>::new());
+        self.resume();
         status.ok().map(|()| results)
     }
 
@@ -108,22 +110,34 @@ impl Guest {
             if self.seen(ipa).is_some_and(|(_, seen)| seen.contains(perms)) {
                 return true;
             }
-            if self.system.fault(self.id, Ipa(ipa), access) == Fault::Abort {
+            let outcome = self.system.fault(self.id, Ipa(ipa), access);
+            self.resume();
+            if outcome == Fault::Abort {
                 return false;
             }
         }
         panic!("{ipa:#x} faults for ever");
     }
 
+    /// Goes on in the guest: the oracle and the machine have nothing to say.
+    fn resume(&self) {
+        self.system.machine().resume();
+        assert_eq!(self.sim().violations(), Vec::<String>::new());
+    }
+
+    pub(crate) fn sim(&self) -> &Sim {
+        self.system.machine().inner()
+    }
+
     fn seen(&self, ipa: u64) -> Option<(vmsa::Hpa, Perms)> {
         let (vttbr, geometry) = (self.system.vttbr(self.id), self.system.geometry(self.id));
-        self.system.machine().agreed(vttbr, geometry, Ipa(ipa)).expect("CPUs agree")
+        self.sim().agreed(vttbr, geometry, Ipa(ipa)).expect("CPUs agree")
     }
 
     pub(crate) fn store(&self, ipa: u64, value: u64) -> bool {
         let is_done = self.touch(ipa, Access::Write);
         if let Some((frame, _)) = self.seen(ipa).filter(|_| is_done) {
-            self.system.machine().memory().set_word(frame.add(ipa % P), value);
+            self.sim().memory().set_word(frame.add(ipa % P), value);
         }
         is_done
     }
@@ -131,7 +145,7 @@ impl Guest {
     pub(crate) fn load(&self, ipa: u64) -> Option<u64> {
         let is_done = self.touch(ipa, Access::Read);
         let (frame, _) = self.seen(ipa).filter(|_| is_done)?;
-        Some(self.system.machine().memory().word(frame.add(ipa % P)))
+        Some(self.sim().memory().word(frame.add(ipa % P)))
     }
 
     /// Tells of each page from `base` on whether it can be read: '1' and '0', page 0 left.

@@ -43,7 +43,7 @@ fn a_bad_buffer_is_refused_before_anything_moves() {
         assert_eq!(guest.call(Call::DebugWrite, &[buffer, 16]), Err(Status::INVALID_ARGS), "{buffer:#x}");
     }
     assert_eq!(guest.committed_pages(vmo), 0);
-    assert!(guest.system.machine().take_console().is_empty());
+    assert!(guest.sim().take_console().is_empty());
     assert_eq!(guest.call(Call::DebugWrite, &[0, 0]), Ok([0; 3]));
     assert_eq!(guest.call(Call::VmoWrite, &[vmo, RAM, P, 2 * P]), Err(Status::OUT_OF_RANGE));
 }
@@ -123,8 +123,8 @@ fn the_console_is_byte_exact() {
     let guest = documented();
     guest.store(RAM, u64::from_le_bytes(*b"a\x1e\x10\n\0\xffbc"));
     guest.call(Call::DebugWrite, &[RAM + 1, 7]).unwrap();
-    assert_eq!(guest.system.machine().take_console(), b"\x1e\x10\n\0\xffbc");
-    guest.system.machine().type_in(b"hello");
+    assert_eq!(guest.sim().take_console(), b"\x1e\x10\n\0\xffbc");
+    guest.sim().type_in(b"hello");
     assert_eq!(guest.call(Call::DebugRead, &[RAM, 3]).unwrap()[0], 3);
     assert_eq!(guest.call(Call::DebugRead, &[RAM + 3, 100]).unwrap()[0], 2);
     assert_eq!(guest.call(Call::DebugRead, &[RAM, 100]).unwrap()[0], 0);

@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
+use checked::{Bench, Checked};
+use oracle::{FrameNote, Violation};
 use stage2::{Mmu, Order};
 use vm::Machine;
-use vmsa::{Codec, Dsb, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, Perms, Scope, Tlbi, Vmid};
+use vmsa::{Codec, Dsb, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, PAGE_SIZE, Perms, Scope, Tlbi, Vmid};
 
 use crate::memory::Memory;
 use crate::tlb::{Replaced, Seen, Tlbs};
@@ -53,6 +55,14 @@ impl Sim {
         Self { features, memory: Memory::new(bytes), cpus: 2, state: Mutex::default() }
     }
 
+    /// Returns the machine with the oracle on it.
+    pub fn checked(self) -> Checked<Self> {
+        let ram = self.memory.range();
+        let frames = (ram.end.0 - ram.start.0) / PAGE_SIZE;
+        let notes = vec![FrameNote::default(); frames as usize].leak();
+        Checked::new(self, ram.start, notes)
+    }
+
     /// Returns the RAM.
     pub const fn memory(&self) -> &Memory {
         &self.memory
@@ -63,8 +73,7 @@ impl Sim {
         CPU.set(cpu);
     }
 
-    /// Tells the machine where a tree begins, so that it knows tables when they are written.
-    pub fn watch(&self, vttbr: u64, geometry: Geometry) {
+    fn watch(&self, vttbr: u64, geometry: Geometry) {
         let vmid = Vmid((vttbr >> 48) as u16);
         let root = Hpa(vttbr & 0x0000_ffff_ffff_f000);
         let mut state = self.state.lock().unwrap();
@@ -260,6 +269,16 @@ impl Mmu for Sim {
     fn set_vttbr(&self, vttbr: u64) {
         self.state.lock().unwrap().vttbr.entry(CPU.get()).or_default().0 = vttbr;
     }
+
+    fn root_made(&self, vttbr: u64, geometry: Geometry) {
+        self.watch(vttbr, geometry);
+    }
+}
+
+impl Bench for Sim {
+    fn broken(&self, violation: &Violation) {
+        self.state.lock().unwrap().violations.push(violation.to_string());
+    }
 }
 
 impl Machine for Sim {
@@ -268,6 +287,12 @@ impl Machine for Sim {
             self.handed_over(frame.add(number << 12));
         }
         self.memory.zero(frame, (pages << 12) as usize);
+    }
+
+    fn given_back(&self, frame: Hpa, pages: u64) {
+        for number in 0..pages {
+            self.handed_over(frame.add(number << 12));
+        }
     }
 
     fn read_memory(&self, from: Hpa, into: &mut [u8]) {

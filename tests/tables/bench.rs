@@ -39,8 +39,8 @@ impl<'s> Bench<'s> {
     pub(crate) fn new(sim: &'s Sim, ipa_bits: u32) -> Self {
         let geometry = Geometry::new(ipa_bits, sim.features()).expect("a width that the machine has");
         let root = sim.memory().range().start;
-        let tree = Stage2::new(geometry, sim.features(), root, Vmid(1));
-        sim.watch(tree.vttbr(), geometry);
+        let mut tree = Stage2::new(geometry, sim.features(), root, Vmid(1));
+        tree.claim_vmid(sim);
         let tables = SimTables::new(sim, root.add(geometry.root_bytes()));
         Self { sim, tree, tables, model: BTreeMap::new() }
     }

@@ -1,11 +1,15 @@
 //! Bugs that are planted under the tables' code, each of which the machine must show.
 
-use tests::{Fault, Faulty};
-use vmsa::Ipa;
+use checked::Checked;
+use stage2::{Mmu, Stage2, Tables};
+use tests::{Fault, Faulty, Sim, SimTables};
+use vm::Machine;
+use vmsa::{Attributes, Geometry, Hpa, Ipa, Vmid};
 
 use crate::bench::{Bench, READ, READ_WRITE, frame_of, machine, pages, plain, ranged};
 
-/// Returns what the machine shows when everything is done with a fault: each operation, checked after each.
+/// Returns what the machine shows, or the oracle on it says, when everything is done with a fault: each operation, checked
+/// after each.
 fn shown(fault: Fault) -> Vec<String> {
     let mut shown = Vec::new();
     for (features, ipa_bits) in [plain(39), ranged(40)] {
@@ -46,5 +50,85 @@ fn every_planted_bug_shows() {
         Fault::LeafOnly,
     ] {
         assert!(!shown(fault).is_empty(), "{fault:?} does not show");
+    }
+}
+
+/// Returns the rules that the oracle says are broken when everything is done with a fault.
+fn judged(fault: Fault) -> Vec<String> {
+    let checked = machine(plain(39).0).checked();
+    let faulty = Faulty::new(&checked, fault);
+    let root = checked.inner().memory().range().start;
+    let geometry = Geometry::new(39, checked.features()).unwrap();
+    checked.zero(root, 1);
+    let mut tree = Stage2::new(geometry, checked.features(), root, Vmid(1));
+    tree.claim_vmid(&checked);
+    let mut tables = CheckedTables { checked: &checked, inner: SimTables::new(checked.inner(), root.add(4096)) };
+    checked.set_vttbr(7 << 48);
+    checked.isb();
+    let all = pages(0x8000_0000, 20);
+    let source = |ipa| Some((frame_of(ipa), Attributes::normal(READ_WRITE)));
+    let _ = tree.map(&faulty, &mut tables, all, source);
+    let _ = tree.unmap(&faulty, &mut tables, pages(0x8000_3000, 1));
+    checked.resume();
+    let _ = tree.map_page(&faulty, &mut tables, Ipa(0x8000_9000), (frame_of(Ipa(0)), Attributes::normal(READ)));
+    let _ = tree.unmap(&faulty, &mut tables, all);
+    checked.resume();
+    let said = |violation: String| violation.split(':').next().unwrap_or_default().to_owned();
+    let mut rules: Vec<_> = checked.inner().violations().into_iter().filter(|v| v.starts_with('R')).map(said).collect();
+    rules.dedup();
+    rules
+}
+
+/// Tables that tell the oracle when they are zeroed and when they go back.
+struct CheckedTables<'c> {
+    checked: &'c Checked<Sim>,
+    inner: SimTables<'c>,
+}
+
+impl Tables for CheckedTables<'_> {
+    fn allocate(&mut self) -> Option<Hpa> {
+        let table = self.inner.allocate()?;
+        self.checked.zero(table, 1);
+        Some(table)
+    }
+
+    fn free(&mut self, table: Hpa) {
+        self.checked.given_back(table, 1);
+        self.inner.free(table);
+    }
+
+    fn live_entries(&self, table: Hpa) -> u16 {
+        self.inner.live_entries(table)
+    }
+
+    fn set_live_entries(&mut self, table: Hpa, count: u16) {
+        self.inner.set_live_entries(table, count);
+    }
+
+    fn next(&self, table: Hpa) -> Option<Hpa> {
+        self.inner.next(table)
+    }
+
+    fn set_next(&mut self, table: Hpa, next: Option<Hpa>) {
+        self.inner.set_next(table, next);
+    }
+}
+
+#[test]
+fn the_oracle_names_the_rule_that_a_planted_bug_breaks() {
+    for (fault, rule) in [
+        (Fault::NoTlbi, "R8"),
+        (Fault::NoStage1Tlbi, "R11"),
+        (Fault::NoStage2Tlbi, "R8"),
+        (Fault::LocalTlbi, "R10"),
+        (Fault::NoStoreBarrier, "R9"),
+        (Fault::WeakCompletion, "R10"),
+        (Fault::LocalBarrier, "R9"),
+        (Fault::PlainLink, "R29"),
+        (Fault::NoIsb, "R8"),
+        (Fault::LeafOnly, "R32"),
+    ] {
+        let rules = judged(fault);
+        assert!(rules.iter().any(|broken| broken == rule), "{fault:?}: expected {rule}, the oracle says {rules:?}");
     }
 }

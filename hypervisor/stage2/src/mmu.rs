@@ -1,6 +1,6 @@
 //! The seam between the tables' policy and a machine.
 
-use vmsa::{Dsb, Features, Hpa, Scope, Tlbi};
+use vmsa::{Dsb, Features, Geometry, Hpa, Scope, Tlbi};
 
 /// How a store to a descriptor is ordered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,6 +36,9 @@ pub trait Mmu {
 
     /// Writes VTTBR_EL2 of this CPU, in effect after the next [`Mmu::isb`] or exception return.
     fn set_vttbr(&self, vttbr: u64);
+
+    /// Is told of a new tree: its root tables are empty, and `vttbr` puts them in use. For machines that watch their tables.
+    fn root_made(&self, _vttbr: u64, _geometry: Geometry) {}
 }
 
 /// Where tables come from and where notes about them are kept.

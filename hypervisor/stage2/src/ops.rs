@@ -69,6 +69,7 @@ impl Stage2 {
 
     /// Drops what any CPU may hold of the tree's VMID from a former use. To be done before the tree is first used.
     pub fn claim_vmid(&mut self, mmu: &impl Mmu) {
+        mmu.root_made(self.vttbr(), self.geometry);
         self.under_own_vmid(mmu, |issue| issue.vmid());
     }
 

@@ -10,7 +10,6 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Re
 
 use buddy_system_allocator::Heap;
 use spin::Mutex;
-use stage2::Flushed;
 use vmsa::{Hpa, PAGE_SHIFT, PAGE_SIZE};
 
 /// The base-two logarithm of the frames in a chunk.
@@ -372,12 +371,12 @@ impl FrameList {
         self.len += 1;
     }
 
-    /// Gives the frames back, against the proof that no CPU can reach them.
-    pub(crate) fn free(mut self, frames: &Frames, account: &Account, _proof: Flushed) {
+    /// Hands every frame to `give`, the last added first.
+    pub(crate) fn drain(mut self, frames: &Frames, mut give: impl FnMut(Hpa)) {
         while self.head != NONE {
             let frame = frames.frame(self.head);
             self.head = frames.record(frame).link.load(Relaxed);
-            frames.free(frame, account);
+            give(frame);
         }
     }
 }

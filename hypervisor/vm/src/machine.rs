@@ -11,6 +11,9 @@ pub trait Machine: Mmu + Sync {
     /// fetches, included.
     fn zero(&self, frame: Hpa, pages: u64);
 
+    /// Is told that frames go back to the allocator. For machines that watch their memory.
+    fn given_back(&self, _frame: Hpa, _pages: u64) {}
+
     /// Reads memory that a guest may have written, caches on or off.
     fn read_memory(&self, from: Hpa, into: &mut [u8]);
 

@@ -2,11 +2,11 @@
 
 use core::sync::atomic::AtomicU64;
 
-use stage2::Tables;
+use stage2::{Flushed, Tables};
 use vmsa::Hpa;
 
 use crate::Machine;
-use crate::frames::{Account, Frames, Use};
+use crate::frames::{Account, FrameList, Frames, Use};
 
 /// How many words a node has.
 pub(crate) const NODE_WORDS: usize = 512;
@@ -39,7 +39,26 @@ impl<'a, M: Machine> Supply<'a, M> {
 
     /// Gives a frame back that nobody else can reach.
     pub(crate) fn give(self, frame: Hpa) {
+        self.machine.given_back(frame, 1);
         self.frames.free(frame, self.account);
+    }
+
+    /// Takes adjacent frames that read as zero, the first aligned to 2^`align_log2` bytes.
+    pub(crate) fn take_run(self, count: u64, align_log2: u32, used_as: Use) -> Option<Hpa> {
+        let first = self.frames.allocate_run(count, align_log2, used_as, self.account)?;
+        self.machine.zero(first, count);
+        Some(first)
+    }
+
+    /// Gives a run back that nobody else can reach.
+    pub(crate) fn give_run(self, first: Hpa, count: u64) {
+        self.machine.given_back(first, count);
+        self.frames.free_run(first, count, self.account);
+    }
+
+    /// Gives the frames of a list back, against the proof that no CPU can reach them.
+    pub(crate) fn give_list(self, list: FrameList, _proof: Flushed) {
+        list.drain(self.frames, |frame| self.give(frame));
     }
 }
 

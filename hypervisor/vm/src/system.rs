@@ -139,9 +139,7 @@ impl<M: Machine> System<M> {
     fn new_tree(&self, supply: Supply<'_, M>, id: VmId, geometry: Geometry) -> Result<Stage2, Status> {
         let tables = geometry.root_tables() as u64;
         let align_log2 = geometry.root_bytes().trailing_zeros();
-        let root =
-            supply.frames.allocate_run(tables, align_log2, Use::Table, supply.account).ok_or(Status::NO_MEMORY)?;
-        self.machine.zero(root, tables);
+        let root = supply.take_run(tables, align_log2, Use::Table).ok_or(Status::NO_MEMORY)?;
         let vmid = Vmid(u16::from(id.0) + 1);
         let mut tree = Stage2::new(geometry, self.machine.features(), root, vmid);
         tree.claim_vmid(&self.machine);

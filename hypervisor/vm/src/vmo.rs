@@ -9,7 +9,7 @@ use vmsa::{Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::Machine;
 use crate::arena::{Arena, Id};
-use crate::frames::{Account, CHUNK_FRAMES, FrameList, Use};
+use crate::frames::{CHUNK_FRAMES, FrameList, Use};
 use crate::radix::Radix;
 use crate::supply::Supply;
 use crate::system::{System, VmId};
@@ -223,13 +223,11 @@ impl<M: Machine> System<M> {
     pub(crate) fn create_contiguous_vmo(&self, payer: VmId, size: u64, align_log2: u32) -> Result<VmoId, Status> {
         let supply = self.supply(payer);
         let pages = size >> PAGE_SHIFT;
-        let run = supply.frames.allocate_run(pages, align_log2, Use::Page, supply.account);
-        let first = run.ok_or(Status::NO_MEMORY)?;
-        self.machine.zero(first, pages);
+        let first = supply.take_run(pages, align_log2, Use::Page).ok_or(Status::NO_MEMORY)?;
         let backing = Backing::Contiguous(first);
         let made = self.create_vmo(&mut self.vmos.lock(), supply, payer, size, VmoOptions::empty(), backing);
         if made.is_err() {
-            supply.frames.free_run(first, pages, supply.account);
+            supply.give_run(first, pages);
         }
         made
     }
@@ -242,10 +240,10 @@ impl<M: Machine> System<M> {
             return;
         }
         debug_assert!(vmo.first_link.is_none(), "a mapping is a reference");
-        let account = self.account(vmo.payer);
+        let supply = self.supply(vmo.payer);
         match vmo.backing {
-            Backing::Paged => self.take_pages(vmo, 0, u64::MAX).free(&self.frames, account, Flushed::never_mapped()),
-            Backing::Contiguous(first) => self.frames.free_run(first, vmo.page_count(), account),
+            Backing::Paged => supply.give_list(self.take_pages(vmo, 0, u64::MAX), Flushed::never_mapped()),
+            Backing::Contiguous(first) => supply.give_run(first, vmo.page_count()),
         }
         vmos.vmos.remove(id);
     }
@@ -311,7 +309,7 @@ impl<M: Machine> System<M> {
         }
         let proof = self.unmap_everywhere(vmos, id, first, end);
         let vmo = &mut vmos.vmos[id];
-        self.take_pages(vmo, first, end).free(&self.frames, self.account(vmo.payer), proof);
+        self.supply(vmo.payer).give_list(self.take_pages(vmo, first, end), proof);
     }
 
     fn take_pages(&self, vmo: &mut Vmo, first: u64, end: u64) -> FrameList {
@@ -400,9 +398,5 @@ impl<M: Machine> System<M> {
             at = next;
         }
         Ok(())
-    }
-
-    fn account(&self, vm: VmId) -> &Account {
-        self.supply(vm).account
     }
 }

@@ -1,0 +1,344 @@
+//! The judge: events in, violations out.
+
+use core::fmt;
+
+use vmsa::{Codec, Dsb, Entry, Geometry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE, Scope, Tlbi, Vmid};
+
+use crate::event::{Event, Place, Store};
+use crate::fact::{Fact, Facts, OutOfFacts, Parts, Stage, Wasted};
+use crate::{FrameNote, Rule};
+
+/// How many CPUs the oracle can tell apart.
+const MOST_CPUS: usize = 8;
+/// VMIDs whose operations are told apart; others share.
+const EPOCHS: usize = 64;
+
+/// A rule that was broken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Violation {
+    /// Which.
+    pub rule: Rule,
+    /// Where.
+    pub place: Place,
+    /// The frame concerned, where it is about one.
+    pub frame: Option<Hpa>,
+    /// What is still held, where that is the trouble.
+    pub fact: Option<Fact>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { vmid, ipa, level, slot } = self.place;
+        write!(f, "{}: {} VMID {vmid}, IPA {ipa:#x}, level {level}, slot {slot:#x}", self.rule, self.rule.text())?;
+        if let Some(frame) = self.frame {
+            write!(f, ", frame {frame}")?;
+        }
+        match self.fact {
+            Some(fact) => {
+                write!(f, "; TLBs may hold {:#x}..{:#x}: {:?}", fact.range.start.0, fact.range.end.0, fact.stage)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The judge of one machine.
+pub struct Oracle<'n> {
+    codec: Codec,
+    first_frame: Hpa,
+    notes: &'n mut [FrameNote],
+    facts: Facts,
+    /// By VMID: counts the times that nothing of it was held any more.
+    epochs: [u16; EPOCHS],
+    /// By CPU: entries were made that may not be visible to walks.
+    unpublished: [Option<Place>; MOST_CPUS],
+    /// By CPU: VTTBR_EL2 as it was written, and as it is in effect.
+    vttbr: [(u64, u64); MOST_CPUS],
+}
+
+impl<'n> Oracle<'n> {
+    /// Returns the judge of a machine whose memory begins at `first_frame`, with a note for each of its frames.
+    pub const fn new(codec: Codec, first_frame: Hpa, notes: &'n mut [FrameNote]) -> Self {
+        Self {
+            codec,
+            first_frame,
+            notes,
+            facts: Facts::new(),
+            epochs: [1; EPOCHS],
+            unpublished: [None; MOST_CPUS],
+            vttbr: [(0, 0); MOST_CPUS],
+        }
+    }
+
+    /// Judges what a CPU does.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it breaks. What the oracle knows afterwards is as if the event had been allowed.
+    pub fn observe(&mut self, cpu: usize, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Root { vttbr, geometry } => self.root(vttbr, geometry),
+            Event::Store(store) => self.store(cpu, store),
+            Event::Tlbi(op, scope) => self.tlbi(cpu, op, scope),
+            Event::Dsb(kind) => self.dsb(cpu, kind),
+            Event::Isb => {
+                self.vttbr[cpu % MOST_CPUS].1 = self.vttbr[cpu % MOST_CPUS].0;
+                Ok(())
+            }
+            Event::Vttbr(vttbr) => {
+                self.vttbr[cpu % MOST_CPUS].0 = vttbr;
+                Ok(())
+            }
+            Event::Filled { frame, pages } => self.each_page(frame, pages, Self::filled),
+            Event::Freed { frame, pages } => self.each_page(frame, pages, Self::freed),
+            Event::Resume => self.resume(cpu),
+        }
+    }
+
+    /// Returns how many facts are held now.
+    pub const fn held(&self) -> usize {
+        self.facts.len()
+    }
+
+    fn root(&mut self, vttbr: u64, geometry: Geometry) -> Result<(), Violation> {
+        let vmid = Vmid((vttbr >> 48) as u16);
+        let root = Hpa(vttbr & 0x0000_ffff_ffff_f000);
+        for number in 0..geometry.root_tables() as u64 {
+            let base = Ipa(number * geometry.start().table_span());
+            self.set_note(root.add(number * PAGE_SIZE), FrameNote::table(vmid, geometry.start(), base));
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, cpu: usize, store: Store) -> Result<(), Violation> {
+        let table = self.note(store.slot.page_base());
+        if !table.is_table() {
+            return Ok(());
+        }
+        let level = table.level();
+        let ipa = table.base().add((store.slot.0 % PAGE_SIZE / 8) * level.entry_span());
+        let place = Place::new(table.vmid().0, ipa, level, store.slot);
+        let (old, new) = (self.codec.decode(store.old, level), self.codec.decode(store.new, level));
+        let range = IpaRange::new(ipa, level.entry_span());
+        let verdict = self.judge_store(store, place, range, old, new);
+        if old.is_live() && old != new {
+            self.ended(cpu, place, range, old)?;
+        }
+        if new.is_live() {
+            self.begun(cpu, place, new)?;
+        }
+        verdict
+    }
+
+    fn judge_store(
+        &self,
+        store: Store,
+        place: Place,
+        range: IpaRange,
+        old: Entry,
+        new: Entry,
+    ) -> Result<(), Violation> {
+        let broken = |rule, frame| Err(Violation { rule, place, frame, fact: None });
+        match (old, new) {
+            (_, Entry::Malformed(_)) => return broken(Rule::WellFormed, None),
+            (_, Entry::Invalid) => return Ok(()),
+            (Entry::Leaf(old), Entry::Leaf(new)) if old.output != new.output => {
+                return broken(Rule::OutputChange, Some(new.output));
+            }
+            (Entry::Leaf(old), Entry::Leaf(new)) if old.attributes.memory != new.attributes.memory => {
+                return broken(Rule::TypeChange, Some(new.output));
+            }
+            (Entry::Table(_), Entry::Leaf(_)) | (Entry::Leaf(_), Entry::Table(_)) => {
+                return broken(Rule::SizeChange, None);
+            }
+            (Entry::Table(old), Entry::Table(new)) if old != new => return broken(Rule::SizeChange, Some(new)),
+            _ => {}
+        }
+        if !old.is_live()
+            && let Some(fact) = self.facts_in(place.vmid, range).next()
+        {
+            return Err(Violation { rule: missing(fact), place, frame: None, fact: Some(*fact) });
+        }
+        match new {
+            Entry::Table(table) if !old.is_live() => self.judge_link(store, place, table),
+            Entry::Leaf(leaf) => self.judge_page(place, leaf),
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_link(&self, store: Store, place: Place, table: Hpa) -> Result<(), Violation> {
+        let note = self.note(table);
+        let rule = match note {
+            _ if !store.is_release => Rule::ChildFirst,
+            note if note.is_table() => Rule::OneParent,
+            note if !note.is_filled() => Rule::ChildFirst,
+            _ => return Ok(()),
+        };
+        Err(Violation { rule, place, frame: Some(table), fact: None })
+    }
+
+    fn judge_page(&self, place: Place, leaf: Leaf) -> Result<(), Violation> {
+        // Memory that is none of ours is a device's.
+        let Some(note) = self.index(leaf.output).map(|index| self.notes[index]) else { return Ok(()) };
+        let rule = match note {
+            note if note.is_table() => Rule::OneParent,
+            note if !note.is_filled() => Rule::Contents,
+            _ => return Ok(()),
+        };
+        Err(Violation { rule, place, frame: Some(leaf.output), fact: None })
+    }
+
+    /// Takes note that an entry ended: TLBs may hold it.
+    fn ended(&mut self, cpu: usize, place: Place, range: IpaRange, old: Entry) -> Result<(), Violation> {
+        let vmid = Vmid(place.vmid);
+        let (frame, is_table) = match old {
+            Entry::Table(table) => (table, true),
+            Entry::Leaf(leaf) => (leaf.output, false),
+            Entry::Invalid | Entry::Malformed(_) => return Ok(()),
+        };
+        self.set_note(frame, self.note(frame).broken(vmid, self.epochs[vmid.0 as usize % EPOCHS]));
+        let Some(level) = Level::from_number(place.level) else { return Ok(()) };
+        let stage = Stage::Stored(Wasted::Nothing);
+        let fact = Fact { vmid, range, level, is_table, writer: cpu as u8, stage };
+        self.facts.add(fact).map_err(|OutOfFacts| out_of_room(place))
+    }
+
+    fn begun(&mut self, cpu: usize, place: Place, new: Entry) -> Result<(), Violation> {
+        self.unpublished[cpu % MOST_CPUS] = Some(place);
+        if let Entry::Table(table) = new
+            && let Some(level) = Level::from_number(place.level + 1)
+        {
+            self.set_note(table, FrameNote::table(Vmid(place.vmid), level, Ipa(place.ipa)));
+        }
+        Ok(())
+    }
+
+    fn tlbi(&mut self, cpu: usize, op: Tlbi, scope: Scope) -> Result<(), Violation> {
+        let vmid = Vmid((self.vttbr[cpu % MOST_CPUS].1 >> 48) as u16);
+        let updated = self.facts.update(|fact| match fact.named_by(op) {
+            Some(named) if fact.vmid == vmid || op == Tlbi::All => {
+                Parts::with_stage(fact, named, fact.after(op, scope, cpu as u8))
+            }
+            _ => Parts::same(fact),
+        });
+        updated.map_err(|OutOfFacts| out_of_room(Place::default()))
+    }
+
+    fn dsb(&mut self, cpu: usize, kind: Dsb) -> Result<(), Violation> {
+        if !matches!(kind, Dsb::Ish | Dsb::Ishst) {
+            return Ok(());
+        }
+        self.unpublished[cpu % MOST_CPUS] = None;
+        let (cpu, is_full) = (cpu as u8, kind == Dsb::Ish);
+        let mut went = None;
+        let updated = self.facts.update(|fact| match fact.stage {
+            Stage::Stored(wasted) if fact.writer == cpu => Parts::with_stage(fact, fact.range, Stage::Held(wasted)),
+            Stage::GoingByIpa(issuer) if is_full && issuer == cpu => {
+                Parts::with_stage(fact, fact.range, Stage::Combined)
+            }
+            Stage::Going(issuer) | Stage::GoingCombined(issuer) if is_full && issuer == cpu => {
+                went = Some(fact.vmid);
+                Parts::GONE
+            }
+            _ => Parts::same(fact),
+        });
+        // An invalidation is one VMID's, so that what went at this barrier was of one.
+        if let Some(vmid) = went {
+            self.end_epoch_if_clean(vmid);
+        }
+        updated.map_err(|OutOfFacts| out_of_room(Place::default()))
+    }
+
+    /// Before a frame is overwritten for a new use.
+    fn filled(&mut self, frame: Hpa) -> Result<(), Violation> {
+        let verdict = self.judge_reuse(frame);
+        self.set_note(frame, FrameNote::filled());
+        verdict
+    }
+
+    fn freed(&mut self, frame: Hpa) -> Result<(), Violation> {
+        let verdict = self.judge_reuse(frame);
+        self.set_note(frame, FrameNote::default());
+        verdict
+    }
+
+    /// Judges a new use of a frame: nothing of its last use is held of the VMID that it was used under.
+    fn judge_reuse(&self, frame: Hpa) -> Result<(), Violation> {
+        let note = self.note(frame);
+        let vmid = note.vmid();
+        let is_stale = note.broken_in() != 0 && note.broken_in() == self.epochs[vmid.0 as usize % EPOCHS];
+        let Some(fact) = self.facts_of(vmid.0).next().filter(|_| is_stale) else { return Ok(()) };
+        let rule = if note.is_table() { Rule::TableLifetime } else { Rule::PageLifetime };
+        let place = Place::new(vmid.0, fact.range.start, fact.level, Hpa(0));
+        Err(Violation { rule, place, frame: Some(frame), fact: Some(*fact) })
+    }
+
+    /// Before a guest goes on: what this CPU took away is gone, and what it made is visible.
+    fn resume(&mut self, cpu: usize) -> Result<(), Violation> {
+        let left = self.facts.iter().find(|fact| usize::from(fact.writer) == cpu);
+        if let Some(fact) = left {
+            let place = Place::new(fact.vmid.0, fact.range.start, fact.level, Hpa(0));
+            return Err(Violation { rule: missing(fact), place, frame: None, fact: Some(*fact) });
+        }
+        match self.unpublished[cpu % MOST_CPUS] {
+            Some(place) => Err(Violation { rule: Rule::Publication, place, frame: None, fact: None }),
+            None => Ok(()),
+        }
+    }
+
+    fn each_page(
+        &mut self,
+        frame: Hpa,
+        pages: u64,
+        judge: impl Fn(&mut Self, Hpa) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        (0..pages).try_for_each(|number| judge(self, frame.add(number * PAGE_SIZE)))
+    }
+
+    fn facts_of(&self, vmid: u16) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().filter(move |fact| fact.vmid.0 == vmid)
+    }
+
+    fn facts_in(&self, vmid: u16, range: IpaRange) -> impl Iterator<Item = &Fact> {
+        self.facts_of(vmid).filter(move |fact| !fact.range.intersection(range).is_empty())
+    }
+
+    fn end_epoch_if_clean(&mut self, vmid: Vmid) {
+        if self.facts_of(vmid.0).next().is_none() {
+            let epoch = &mut self.epochs[vmid.0 as usize % EPOCHS];
+            *epoch = epoch.wrapping_add(1).max(1);
+        }
+    }
+
+    fn index(&self, frame: Hpa) -> Option<usize> {
+        let offset = frame.0.checked_sub(self.first_frame.0)?;
+        usize::try_from(offset / PAGE_SIZE).ok().filter(|index| *index < self.notes.len())
+    }
+
+    fn note(&self, frame: Hpa) -> FrameNote {
+        self.index(frame).map_or(FrameNote::default(), |index| self.notes[index])
+    }
+
+    fn set_note(&mut self, frame: Hpa, note: FrameNote) {
+        if let Some(index) = self.index(frame) {
+            self.notes[index] = note;
+        }
+    }
+}
+
+/// There is no room for another fact: the oracle does not know any more what TLBs hold.
+const fn out_of_room(place: Place) -> Violation {
+    Violation { rule: Rule::Memory, place, frame: None, fact: None }
+}
+
+/// Returns the rule that names the step that a fact is waiting for.
+const fn missing(fact: &Fact) -> Rule {
+    match fact.stage {
+        Stage::Stored(Wasted::TooEarly) | Stage::Held(Wasted::TooEarly) => Rule::StoreFirst,
+        Stage::Stored(_) | Stage::Held(Wasted::Nothing) => Rule::Sequence,
+        Stage::Held(Wasted::Local) | Stage::Going(_) | Stage::GoingByIpa(_) | Stage::GoingCombined(_) => {
+            Rule::Completion
+        }
+        Stage::Combined => Rule::CombinedLast,
+    }
+}
