@@ -30,7 +30,7 @@ pub(crate) fn kernel() -> Guest {
 
 impl Guest {
     pub(crate) fn new(arguments: &str) -> Self {
-        let sim = Sim::new(Features { pa_bits: 48, ..Features::default() }, 64 << 20);
+        let sim = Sim::new(Features { pa_bits: 48, ..Features::default() }, 16 << 20);
         let ram = sim.memory().range();
         // SAFETY: the memory is the simulated machine's, which moves into the system and nobody else uses; it is a part of this
         // process, its addresses serve as the physical ones, and their provenance is exposed.
@@ -120,7 +120,7 @@ impl Guest {
     }
 
     /// Goes on in the guest: the oracle and the machine have nothing to say.
-    fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.system.machine().resume();
         assert_eq!(self.sim().violations(), Vec::<String>::new());
     }

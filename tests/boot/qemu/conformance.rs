@@ -1,0 +1,39 @@
+//! The conformance guest's cases, each booted on its own.
+
+use std::env;
+
+use libtest_mimic::{Failed, Trial};
+use qemu::Machine;
+
+use crate::boot::{CPUS, boot, succeeds_with};
+use crate::images::{Case, Images};
+
+/// The CPU models that have the least and the most of what the architecture leaves to choice.
+const EXTREMES: [&str; 2] = ["cortex-a57", "max"];
+
+/// Returns a trial for each case and CPU model, or one that fails where the guest does not list its cases. A full run has
+/// all the models.
+pub(crate) fn trials(images: &Images) -> Vec<Trial> {
+    let is_full = env::var_os("STAGECRAFT_FULL").is_some();
+    let cpus = if is_full { CPUS.as_slice() } else { EXTREMES.as_slice() };
+    match images.cases() {
+        Ok(cases) => cpus.iter().flat_map(|cpu| cases.iter().map(|case| trial(images, cpu, case))).collect(),
+        Err(error) => vec![Trial::test("conformance", move || Err(Failed::from(format!("{error:#}"))))],
+    }
+}
+
+/// Returns the machine that runs one case.
+pub(crate) fn machine(images: &Images, case: &Case) -> Machine {
+    Machine {
+        bootargs: case.bootargs.clone().into(),
+        smp: case.smp,
+        ..Machine::new(images.hypervisor(), images.conformance())
+    }
+}
+
+fn trial(images: &Images, cpu: &str, case: &Case) -> Trial {
+    let machine = Machine { cpu: cpu.into(), ..machine(images, case) };
+    let passed = format!("PASS {}\n", case.name);
+    let name = format!("conformance/{cpu}/{}", case.name);
+    Trial::ignorable_test(name, move || boot(&machine, |said| succeeds_with(said, &[&passed])))
+}
