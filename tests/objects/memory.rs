@@ -130,3 +130,14 @@ fn the_console_is_byte_exact() {
     assert_eq!(guest.call(Call::DebugRead, &[RAM, 100]).unwrap()[0], 0);
     assert_eq!(guest.load(RAM).unwrap().to_le_bytes()[..5], *b"hello");
 }
+
+#[test]
+fn memory_that_came_back_in_pages_can_be_had_in_one_piece() {
+    let guest = documented();
+    let vmo = guest.vmo(3000);
+    vmo_op(&guest, vmo, VmoOp::Commit, 0, 3000 * P).unwrap();
+    let contiguous = || guest.call(Call::VmoCreateContiguous, &[2048 * P, 0]);
+    assert_eq!(contiguous(), Err(Status::NO_MEMORY));
+    vmo_op(&guest, vmo, VmoOp::Decommit, 0, 3000 * P).unwrap();
+    assert!(contiguous().is_ok());
+}

@@ -178,3 +178,34 @@ fn dialects_differ_over_rights_children_and_zero() {
         }
     }
 }
+
+#[test]
+fn a_trimmed_mapping_is_still_found_by_its_vmo() {
+    both(|guest| {
+        let (root, vmo) = (guest.root(), guest.vmo(6));
+        guest.map(root, A, vmo, 6);
+        (0..6).for_each(|page| assert!(guest.store(A + page * P, 1)));
+        // What is left: pages 1, 2 and 4 of the VMO, at the addresses where they were.
+        for hole in [0, 3, 5] {
+            guest.unmap(root, A + hole * P, P).unwrap();
+        }
+        let decommit = u64::from(u32::from(abi::VmoOp::Decommit));
+        guest.call(Call::VmoOpRange, &[vmo, decommit, 0, 6 * P]).unwrap();
+        assert_eq!([1, 2, 4].map(|page| guest.load(A + page * P)), [Some(0); 3]);
+    });
+}
+
+#[test]
+fn the_page_of_zeros_never_becomes_writable() {
+    both(|guest| {
+        let (root, vmo, other) = (guest.root(), guest.vmo(1), guest.vmo(1));
+        guest.map(root, A, vmo, 1);
+        guest.map(root, A + 4 * P, other, 1);
+        assert_eq!((guest.load(A), guest.load(A + 4 * P)), (Some(0), Some(0)));
+        guest.call(Call::VmarProtect, &[root, 1, A, P]).unwrap();
+        guest.call(Call::VmarProtect, &[root, 3, A, P]).unwrap();
+        assert!(guest.store(A, 5));
+        assert_eq!((guest.load(A), guest.load(A + 4 * P)), (Some(5), Some(0)));
+        assert_eq!(guest.committed_pages(vmo), 1);
+    });
+}

@@ -199,3 +199,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn places_are_named_only_where_the_vmar_allows_it() {
+    let guest = documented();
+    let options = u64::from((PLACED | (CAN_ALL - VmOptions::CAN_MAP_SPECIFIC)).bits());
+    let vmar = guest.call(Call::VmarAllocate, &[guest.root(), options, A, 8 * P]).unwrap()[0];
+    for placing in [PLACED, VmOptions::SPECIFIC_OVERWRITE, VmOptions::OFFSET_IS_UPPER_LIMIT] {
+        let result = guest.try_map(vmar, RW | placing, 4 * P, guest.vmo(1), 0, P);
+        assert_eq!(result, Err(Status::ACCESS_DENIED), "{placing:?}");
+    }
+    assert!(guest.try_map(vmar, RW, 0, guest.vmo(1), 0, P).is_ok());
+}
