@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use vmsa::{Codec, Dsb, Entry, Geometry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE, Scope, Tlbi, Vmid};
+use vmsa::{Attributes, Codec, Dsb, Entry, Geometry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE, Scope, Tlbi, Vmid};
 
 use crate::event::{Event, Place, Store};
 use crate::fact::{Fact, Facts, OutOfFacts, Parts, Stage, Wasted};
@@ -121,10 +121,10 @@ impl<'n> Oracle<'n> {
         let (old, new) = (self.codec.decode(store.old, level), self.codec.decode(store.new, level));
         let range = IpaRange::new(ipa, level.entry_span());
         let verdict = self.judge_store(store, place, range, old, new);
-        if old.is_live() && old != new {
+        if old.is_live() && old != new && !is_relaxed(old, new) {
             self.ended(cpu, place, range, old)?;
         }
-        if new.is_live() {
+        if new.is_live() && old != new {
             self.begun(cpu, place, new)?;
         }
         verdict
@@ -323,6 +323,20 @@ impl<'n> Oracle<'n> {
         if let Some(index) = self.index(frame) {
             self.notes[index] = note;
         }
+    }
+}
+
+/// Tells whether an entry became one that allows all that it did. What TLBs hold of it may cost a fault, which is retried; it
+/// gives nobody anything.
+fn is_relaxed(old: Entry, new: Entry) -> bool {
+    match (old, new) {
+        (Entry::Leaf(old), Entry::Leaf(new)) => {
+            let perms = old.attributes.perms;
+            old.output == new.output
+                && new.attributes.perms.contains(perms)
+                && old.attributes == Attributes { perms, ..new.attributes }
+        }
+        _ => false,
     }
 }
 

@@ -157,6 +157,15 @@ fn a_tightening_is_finished_before_the_guest_goes_on() {
 }
 
 #[test]
+fn a_relaxation_owes_no_invalidation() {
+    let mut bench = Bench::new();
+    let all = typed_leaf(PAGE, Perms::all(), MemoryType::Normal);
+    bench.put(0, slot(0), all).unwrap();
+    assert_eq!(bench.run(0, &[ISHST, Event::Resume]), Ok(()));
+    assert_eq!(bench.oracle.held(), 0);
+}
+
+#[test]
 fn r28_new_entries_are_published_before_the_guest_goes_on() {
     let mut bench = Bench::new();
     bench.put(0, slot(1), leaf(PAGE.add(0x1000))).unwrap();

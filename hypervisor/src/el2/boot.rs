@@ -1,0 +1,139 @@
+//! From the device tree to the guest's first instruction.
+
+use core::convert::Infallible;
+use core::fmt;
+
+use abi::{DEVICE_TREE_SPAN, RAM_BASE, Status};
+use hypervisor::arguments::{ArgumentError, log_level};
+use hypervisor::board::{self, Board, BoardError, Module};
+use hypervisor::guest_tree::Description;
+use hypervisor::image::{Image, ImageError};
+use hypervisor::psci::Start;
+use log::{LevelFilter, debug, error, info, warn};
+use vm::{ConfigError, VmConfig};
+use vmsa::{Ipa, IpaRange};
+
+use super::{HOST, Host, REFUSED, log as serial_log, vcpus};
+use crate::arch::{Ram, RamError, exit, features, open_uart, tree_memory};
+
+/// Why there is no guest to run. Displays as one line.
+enum Refusal {
+    Board(BoardError),
+    Argument(ArgumentError<'static>),
+    Ram(RamError),
+    TooLittleRam,
+    NoGuest,
+    Config(ConfigError<'static>),
+    LongArguments(usize),
+    Image(ImageError),
+    NoVm(Status),
+    NotLoaded(Status),
+}
+
+/// The longest boot arguments that a guest is given, in bytes.
+const MAX_ARGUMENTS: usize = 64 << 10;
+
+/// Boots, on the first CPU.
+pub(crate) extern "C" fn boot_main() -> ! {
+    let Err(refusal) = boot();
+    error!("{refusal}");
+    exit(REFUSED)
+}
+
+fn boot() -> Result<Infallible, Refusal> {
+    let tree = board::find_tree(tree_memory());
+    open_uart(tree.as_ref().ok().and_then(|tree| board::uart(*tree)));
+    serial_log::start(LevelFilter::Warn);
+    let board = Board::read(tree?)?;
+    serial_log::start(log_level(board.arguments)?);
+    let mut ram = Ram::map(&board.memory)?;
+    let module = board.module.ok_or(Refusal::NoGuest)?;
+    let config = configure(&module, board.random)?;
+    let file = ram.borrow(module.region)?;
+    let image = Image::read(file, loadable(&config))?;
+    let host = make_vm(ram, &config)?;
+    load(host, &image)?;
+    let description =
+        Description { ram_bytes: config.ram_bytes, vcpus: board.cpus.affinities().len(), arguments: module.arguments };
+    let context = place_tree(host, description)?;
+    info!("guest of {} bytes at {} starts at {}", file.len(), module.region, image.entry());
+    debug!("{} vCPUs, {config:?}", description.vcpus);
+    vcpus::start(board.cpus, Start { entry: image.entry().0, context: context.0 })
+}
+
+/// Reads the guest's boot arguments, over what the machine gives and can.
+fn configure(module: &Module<'static>, random: u64) -> Result<VmConfig, Refusal> {
+    if module.arguments.len() > MAX_ARGUMENTS {
+        return Err(Refusal::LongArguments(module.arguments.len()));
+    }
+    let defaults = VmConfig { seed: random, ..VmConfig::default() };
+    let mut config = defaults.with_arguments(module.arguments)?;
+    let pa_bits = features().memory.pa_bits;
+    if config.ipa_bits > pa_bits {
+        warn!("ipa={} is more than this CPU has: {pa_bits} is used", config.ipa_bits);
+        config.ipa_bits = pa_bits;
+    }
+    Ok(config)
+}
+
+fn make_vm(ram: Ram, config: &VmConfig) -> Result<&'static Host, Refusal> {
+    let system = ram.into_system().ok_or(Refusal::TooLittleRam)?;
+    let vm = system.create_vm(config).map_err(Refusal::NoVm)?;
+    Ok(HOST.call_once(|| Host { system, vm }))
+}
+
+/// Returns where an image may go: the RAM, but for the device tree.
+fn loadable(config: &VmConfig) -> IpaRange {
+    IpaRange::new(Ipa(RAM_BASE), config.ram_bytes.saturating_sub(DEVICE_TREE_SPAN))
+}
+
+fn load(host: &Host, image: &Image<'_>) -> Result<(), Refusal> {
+    for segment in image.segments() {
+        host.system.write_ram(host.vm, segment.range.start, segment.bytes).map_err(Refusal::NotLoaded)?;
+    }
+    Ok(())
+}
+
+fn place_tree(host: &Host, description: Description<'_>) -> Result<Ipa, Refusal> {
+    let place = Ipa(RAM_BASE).add(description.ram_bytes.saturating_sub(DEVICE_TREE_SPAN));
+    host.system.write_ram(host.vm, place, &description.to_blob()).map_err(Refusal::NotLoaded)?;
+    Ok(place)
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Board(error) => error.fmt(f),
+            Self::Argument(error) => error.fmt(f),
+            Self::Ram(RamError::CannotMap(region)) => write!(f, "the RAM at {region} cannot be mapped"),
+            Self::Ram(RamError::TooManyPieces) => f.write_str("the RAM is in more pieces than are kept"),
+            Self::Ram(RamError::Taken(region)) => write!(f, "the guest's module at {region} is not in free RAM"),
+            Self::TooLittleRam => f.write_str("the machine has too little RAM"),
+            Self::NoGuest => f.write_str("there is no guest: QEMU is given one by -device guest-loader"),
+            Self::Config(error) => error.fmt(f),
+            Self::LongArguments(len) => write!(f, "the guest's boot arguments are {len} bytes: too long"),
+            Self::Image(error) => error.fmt(f),
+            Self::NoVm(Status::OUT_OF_RANGE) => f.write_str("boot arguments: ram= does not fit in ipa="),
+            Self::NoVm(status) => write!(f, "the VM cannot be made: {status}; is quota= too small?"),
+            Self::NotLoaded(status) => write!(f, "guest image: it cannot be loaded: {status}; is quota= too small?"),
+        }
+    }
+}
+
+macro_rules! refuse_for {
+    ($($error:ty => $variant:ident),* $(,)?) => {
+        $(impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        })*
+    };
+}
+
+refuse_for! {
+    BoardError => Board,
+    ArgumentError<'static> => Argument,
+    RamError => Ram,
+    ConfigError<'static> => Config,
+    ImageError => Image,
+}
