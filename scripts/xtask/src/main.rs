@@ -1,2 +1,77 @@
-//! skeleton
-fn main() {}
+//! What is behind `scripts/run` and `scripts/test`: building both sides of `HVC`, booting them, and testing everything.
+
+mod cargo;
+mod images;
+mod run;
+mod test;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use qemu::Refused;
+
+/// The exit code for what was asked for wrongly; nothing has been started then.
+const REFUSED: u8 = 2;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, boots and tests Stagecraft")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Run(run::Options),
+    Test(test::Options),
+    /// Builds the hypervisor and the guests, and prints where they are
+    Build,
+}
+
+fn main() -> ExitCode {
+    let name = env::args().nth(1).map_or("xtask".into(), |task| format!("scripts/{task}"));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return answer_usage(&name, &error),
+    };
+    match enter_callers_dir().and_then(|()| perform(cli.task)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::from(if error.is::<Refused>() { REFUSED } else { 1 })
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Run(options) => run::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Build => images::build_all().map(|images| {
+            images.iter().for_each(|image| println!("{}", image.display()));
+            ExitCode::SUCCESS
+        }),
+    }
+}
+
+/// Prints the help that was asked for, or one line on what is wrong with the command line.
+fn answer_usage(name: &str, error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
+        error.exit();
+    }
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
+    let values = lines.next().filter(|line| line.starts_with("[possible values")).unwrap_or_default();
+    eprintln!("{name}: {}; --help lists the options", format!("{what} {values}").trim_end());
+    ExitCode::from(REFUSED)
+}
+
+/// The scripts enter the workspace, so that cargo finds its configuration; names of files are the caller's.
+fn enter_callers_dir() -> Result<()> {
+    let Some(dir) = env::var_os("STAGECRAFT_CALLER_DIR") else { return Ok(()) };
+    env::set_current_dir(&dir).with_context(|| format!("{} cannot be entered", dir.display()))
+}

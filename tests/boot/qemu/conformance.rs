@@ -1,23 +1,15 @@
 //! The conformance guest's cases, each booted on its own.
 
-use std::env;
-
 use libtest_mimic::{Failed, Trial};
 use qemu::Machine;
 
 use crate::boot::{CPUS, boot, succeeds_with};
 use crate::images::{Case, Images};
 
-/// The CPU models that have the least and the most of what the architecture leaves to choice.
-const EXTREMES: [&str; 2] = ["cortex-a57", "max"];
-
-/// Returns a trial for each case and CPU model, or one that fails where the guest does not list its cases. A full run has
-/// all the models.
+/// Returns a trial for each case and CPU model, or one that fails where the guest does not list its cases.
 pub(crate) fn trials(images: &Images) -> Vec<Trial> {
-    let is_full = env::var_os("STAGECRAFT_FULL").is_some();
-    let cpus = if is_full { CPUS.as_slice() } else { EXTREMES.as_slice() };
     match images.cases() {
-        Ok(cases) => cpus.iter().flat_map(|cpu| cases.iter().map(|case| trial(images, cpu, case))).collect(),
+        Ok(cases) => CPUS.iter().flat_map(|cpu| cases.iter().map(|case| trial(images, cpu, case))).collect(),
         Err(error) => vec![Trial::test("conformance", move || Err(Failed::from(format!("{error:#}"))))],
     }
 }

@@ -1,7 +1,7 @@
-//! Machines of other shapes.
+//! Machines of other shapes, and how a machine ends.
 
 use libtest_mimic::Trial;
-use qemu::Machine;
+use qemu::{Ended, Machine, Transcript};
 
 use crate::boot::{boot, succeeds_with};
 use crate::images::Images;
@@ -22,5 +22,15 @@ pub(crate) fn trials(images: &Images) -> Vec<Trial> {
         let boots = move || boot(&machine, |said| succeeds_with(said, tour::FACTS));
         Trial::ignorable_test(format!("machine/{name}"), boots)
     };
-    memory.chain([counted, many]).map(trial).collect()
+    memory.chain([counted, many]).map(trial).chain([exit_status(images)]).collect()
+}
+
+/// The conformance guest ends with status 2 when no case is named.
+fn exit_status(images: &Images) -> Trial {
+    let machine = Machine::new(images.hypervisor(), images.conformance());
+    let is_passed_on = |said: &Transcript| match said.ended {
+        Ended::Exited(2) => Ok(()),
+        ended => Err(format!("{ended}, expected status 2")),
+    };
+    Trial::ignorable_test("machine/exit-status", move || boot(&machine, is_passed_on))
 }

@@ -1,14 +1,15 @@
 //! What only a booted machine can show, one boot a test.
 //!
 //! `scripts/test` builds what is booted and names its folder in `STAGECRAFT_IMAGES`. Without that there is one test here,
-//! and it is skipped. `scripts/test --full` sets `STAGECRAFT_FULL`, which adds CPU models. A test on a CPU model that the
-//! installed QEMU lacks is skipped.
+//! and it is skipped. A test on a CPU model that the installed QEMU lacks is skipped too.
 
 mod boot;
 mod conformance;
 mod images;
+mod linux_image;
 mod machine;
 mod planted;
+mod refusals;
 mod script;
 mod tour;
 
@@ -25,7 +26,15 @@ fn main() {
 }
 
 fn all(images: &Images) -> Vec<Trial> {
-    let families = [tour::trials, conformance::trials, machine::trials, planted::trials, script::trials];
+    let families: [fn(&Images) -> Vec<Trial>; 7] = [
+        tour::trials,
+        conformance::trials,
+        machine::trials,
+        linux_image::trials,
+        refusals::trials,
+        planted::trials,
+        script::trials,
+    ];
     families.into_iter().flat_map(|trials| trials(images)).collect()
 }
 

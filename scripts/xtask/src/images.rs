@@ -1,0 +1,63 @@
+//! The images that boot: the hypervisor, sound or with a planted bug, and the guests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cargo::{self, Executable, MACHINE_TARGET};
+
+/// The guest that is booted where none is named: the tour.
+pub(crate) const TOUR: &str = "hello";
+
+/// Builds the hypervisor and returns where it is.
+pub(crate) fn build_hypervisor() -> Result<PathBuf> {
+    named(build(&["--package", "hypervisor"])?, "hypervisor")
+}
+
+/// Builds the guests and returns where the tour is.
+pub(crate) fn build_tour() -> Result<PathBuf> {
+    named(build(&["--package", "guest", "--bins"])?, TOUR)
+}
+
+/// Builds every guest and the hypervisor, and returns where they are.
+pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
+    let guests = build(&["--package", "guest", "--bins"])?.into_iter().map(|guest| guest.path);
+    Ok(guests.chain([build_hypervisor()?]).collect())
+}
+
+/// Builds the guests for the tests, and copies them into a folder of its own, so that what is built while the tests run is
+/// not what they boot.
+pub(crate) fn build_guests_for_tests() -> Result<PathBuf> {
+    let guests = build(&["--package", "guest", "--bins"])?;
+    let dir = guests.first().and_then(|guest| guest.path.parent()).context("there are no guests")?.join("images");
+    guests.iter().try_for_each(|guest| copy_into(&dir, &guest.path))?;
+    Ok(dir)
+}
+
+/// Builds the hypervisors for the tests into the folder of the guests: those with a planted bug, each in a folder named
+/// for the feature that plants it, and last the sound one, which is thus the one that cargo leaves in its place.
+pub(crate) fn build_hypervisors_for_tests(images: &Path, features: &BTreeSet<&str>) -> Result<()> {
+    for feature in features {
+        let planted = named(build(&["--package", "hypervisor", "--features", feature])?, "hypervisor")?;
+        copy_into(&images.join(feature), &planted)?;
+    }
+    copy_into(images, &build_hypervisor()?)
+}
+
+fn build(arguments: &[&str]) -> Result<Vec<Executable>> {
+    cargo::build(&[&["build", "--release", "--target", MACHINE_TARGET], arguments].concat())
+}
+
+fn named(executables: Vec<Executable>, name: &str) -> Result<PathBuf> {
+    let found = executables.into_iter().find(|executable| executable.target == name);
+    found.map(|executable| executable.path).with_context(|| format!("no package has a program {name}"))
+}
+
+fn copy_into(dir: &Path, image: &Path) -> Result<()> {
+    let name = image.file_name().context("an image has no name")?;
+    fs::create_dir_all(dir)
+        .and_then(|()| fs::copy(image, dir.join(name)).map(drop))
+        .with_context(|| format!("{} cannot be copied to {}", image.display(), dir.display()))
+}

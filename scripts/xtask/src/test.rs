@@ -1,0 +1,98 @@
+//! `scripts/test`: every check and every test, by name.
+
+mod checks;
+mod harness;
+mod report;
+mod runner;
+mod selection;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::images;
+use report::Report;
+use runner::Test;
+use selection::Selection;
+
+const NAMES: &str = "\
+A test's name starts with what it is part of:
+  check/   formatting, clippy and documentation, for the host and for the machine
+  host/    tests that run here: host/PACKAGE/…
+  qemu/    tests that boot a machine: qemu/tour/CPU, qemu/conformance/CPU/CASE, …
+
+A test whose needs the machine lacks is skipped, by name and with the reason. With CI set in the environment that counts as
+a failure. The last line says how many passed, failed and were skipped.
+
+Examples:
+  scripts/test                        everything
+  scripts/test qemu/tour unmap        what has one of these in its name
+  scripts/test --list qemu/           the names of all that boots
+  scripts/test --junit results.xml    everything, with results for a CI to read";
+
+/// Runs the project's tests: all of them, or those with one of the NAMEs in their names
+#[derive(Args)]
+#[command(override_usage = "scripts/test [NAME]… [OPTIONS]", after_help = NAMES)]
+pub(crate) struct Options {
+    /// A part of the names of the tests to run
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Lists the tests instead of running them
+    #[arg(long)]
+    list: bool,
+    /// Writes the results to FILE, as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Adds the tests that take too long for every day
+    #[arg(long)]
+    full: bool,
+}
+
+/// Runs, or lists, what the options select.
+///
+/// # Errors
+///
+/// The tests do not build, or the results cannot be written. A test that fails is no error but an exit code.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let selection = Selection::new(&options.names);
+    let mut checks = checks::all();
+    checks.retain(|check| selection.has(&check.name));
+    if options.list {
+        let (tests, _) = collect(&selection, options.full)?;
+        checks.iter().chain(&tests).for_each(|test| println!("{}", test.name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut report = Report::new();
+    // One at a time: each of them is a cargo, which has all cores busy and the target folder locked.
+    runner::run_all(checks, 1, |finished| report.add(finished));
+    let (tests, images) = collect(&selection, options.full)?;
+    if let Some(images) = images {
+        let features = selection::planted_features(tests.iter().map(|test| test.name.as_str()));
+        images::build_hypervisors_for_tests(&images, &features)?;
+    }
+    runner::run_all(tests, thread::available_parallelism().map_or(1, NonZeroUsize::get), |finished| {
+        report.add(finished)
+    });
+    if let Some(path) = &options.junit {
+        report.write_junit(path)?;
+    }
+    Ok(report.conclude())
+}
+
+/// Builds the tests that the selection may want, and returns those that it does want, with the folder of what they boot.
+/// The hypervisor is not there yet: which ones are needed is known when the tests are.
+fn collect(selection: &Selection, full: bool) -> Result<(Vec<Test>, Option<PathBuf>)> {
+    let (wants_host, wants_qemu) = (selection.may_have("host/"), selection.may_have("qemu/"));
+    if !wants_host && !wants_qemu {
+        return Ok((Vec::new(), None));
+    }
+    let images = wants_qemu.then(images::build_guests_for_tests).transpose()?;
+    let mut tests = harness::list_all(images.as_deref(), full)?;
+    tests.retain(|test| selection.has(&test.name));
+    let boots = tests.iter().any(|test| test.name.starts_with("qemu/"));
+    Ok((tests, images.filter(|_| boots)))
+}
