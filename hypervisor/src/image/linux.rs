@@ -6,6 +6,7 @@ use super::{Image, ImageError};
 
 const MAGIC: &[u8] = b"ARM\x64";
 const MAGIC_AT: usize = 56;
+const HEADER_BYTES: usize = 64;
 const TEXT_OFFSET_AT: usize = 8;
 const IMAGE_SIZE_AT: usize = 16;
 const FLAGS_AT: usize = 24;
@@ -14,7 +15,7 @@ const FLAG_BIG_ENDIAN: u64 = 1;
 const OLD_TEXT_OFFSET: u64 = 0x8_0000;
 
 pub(super) fn is_image(file: &[u8]) -> bool {
-    file.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(MAGIC))
+    file.get(MAGIC_AT..HEADER_BYTES).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
 pub(super) fn read(file: &[u8], ram: IpaRange) -> Result<Image<'_>, ImageError> {
@@ -80,6 +81,7 @@ mod tests {
         assert_eq!(read(u64::MAX - 0x4000_0000, 1, 0), Err(ImageError::OutsideRam(u64::MAX, 100)));
         assert_eq!(read(2, 0x1000, 0), Err(ImageError::BadEntry(0x4000_0002)));
         assert_eq!(read(0, 0x1000, 1), Err(ImageError::WrongMachine));
+        assert_eq!(Image::read(&file(0, 0, 0)[..63], RAM), Err(ImageError::UnknownFormat));
         assert_eq!(Image::read(b"MZ", RAM), Err(ImageError::UnknownFormat));
     }
 }
