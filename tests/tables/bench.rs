@@ -76,7 +76,7 @@ impl<'s> Bench<'s> {
     }
 
     pub(crate) fn unmap_on(&mut self, mmu: &impl Mmu, range: IpaRange) {
-        let _ = self.tree.unmap(mmu, &mut self.tables, range);
+        let _ = self.tree.unmap(mmu, &mut self.tables, [range]);
         self.model.retain(|ipa, _| !(range.start..range.end).contains(ipa));
     }
 

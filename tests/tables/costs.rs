@@ -75,3 +75,28 @@ fn a_gibibyte_of_pages_takes_its_513_tables() {
     bench.map(pages(BASE, 1 << 18), READ).unwrap();
     assert_eq!(bench.tables.in_use(), 513);
 }
+
+#[test]
+fn parts_that_are_far_apart_share_one_invalidation_of_stage_1() {
+    let far = |number: u64| pages(BASE + number * (1 << 32), 2);
+    for (machine_kind, parts, expected) in
+        [(plain(39), 3, (6, 0, 0)), (ranged(39), 3, (0, 3, 0)), (plain(39), 5, (0, 0, 1))]
+    {
+        let sim = machine(machine_kind.0);
+        let mut bench = Bench::new(&sim, machine_kind.1);
+        for part in 0..parts {
+            bench.map(far(part), READ).unwrap();
+        }
+        let before = bench.tree.stats();
+        let _ = bench.tree.unmap(&sim, &mut bench.tables, (0..parts).map(far));
+        bench.model.clear();
+        let after = bench.tree.stats();
+        let issued = (
+            after.tlbi_ipa - before.tlbi_ipa,
+            after.tlbi_range - before.tlbi_range,
+            after.tlbi_vmid - before.tlbi_vmid,
+        );
+        assert_eq!(issued, expected, "{parts} parts");
+        (0..parts).for_each(|part| bench.assert_right(far(part)));
+    }
+}

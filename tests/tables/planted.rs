@@ -68,10 +68,10 @@ fn judged(fault: Fault) -> Vec<String> {
     let all = pages(0x8000_0000, 20);
     let source = |ipa| Some((frame_of(ipa), Attributes::normal(READ_WRITE)));
     let _ = tree.map(&faulty, &mut tables, all, source);
-    let _ = tree.unmap(&faulty, &mut tables, pages(0x8000_3000, 1));
+    let _ = tree.unmap(&faulty, &mut tables, [pages(0x8000_3000, 1)]);
     checked.resume();
     let _ = tree.map_page(&faulty, &mut tables, Ipa(0x8000_9000), (frame_of(Ipa(0)), Attributes::normal(READ)));
-    let _ = tree.unmap(&faulty, &mut tables, all);
+    let _ = tree.unmap(&faulty, &mut tables, [all]);
     checked.resume();
     let said = |violation: String| violation.split(':').next().unwrap_or_default().to_owned();
     let mut rules: Vec<_> = checked.inner().violations().into_iter().filter(|v| v.starts_with('R')).map(said).collect();

@@ -20,11 +20,42 @@ impl Flushed {
     }
 }
 
+/// How many ranges one operation keeps apart. A decommit reaches each mapping of a VMO, and few have more than this.
+const MOST_RANGES: usize = 4;
+
+/// The addresses whose old translations TLBs may hold: a range for each part of the operation, as long as there is room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stale {
+    ranges: [Option<IpaRange>; MOST_RANGES],
+    /// The next address begins another part.
+    is_apart: bool,
+}
+
+impl Stale {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = IpaRange> {
+        self.ranges.into_iter().flatten()
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.ranges[0].is_none()
+    }
+
+    /// Adds to the last range, or to a new one where a part begins and there is room.
+    fn add(&mut self, range: IpaRange) {
+        let is_apart = core::mem::take(&mut self.is_apart) || self.is_empty();
+        let used = self.ranges().count();
+        match self.ranges.get_mut(used).filter(|_| is_apart) {
+            Some(free) => *free = Some(range),
+            None => self.ranges[used - 1] = self.ranges[used - 1].map(|last| last.hull(range)),
+        }
+    }
+}
+
 /// What one operation broke and made. It must be closed: dropping it with work undone is a bug of ours, and panics.
 #[must_use]
 #[derive(Default)]
 pub(crate) struct Gather {
-    stale: Option<IpaRange>,
+    stale: Stale,
     has_tables: bool,
     has_unpublished: bool,
     /// Tables that are out of the tree, by their level: L1, L2, L3.
@@ -37,9 +68,14 @@ impl Gather {
         self.has_unpublished = true;
     }
 
+    /// Begins another part of the operation, whose addresses may be far from the last one's.
+    pub(crate) const fn begin_part(&mut self) {
+        self.stale.is_apart = true;
+    }
+
     /// Takes note of a leaf that TLBs may hold as it was.
     pub(crate) fn stale_leaf(&mut self, slot: Slot) {
-        self.stale = Some(self.stale.map_or(slot.span(), |stale| stale.hull(slot.span())));
+        self.stale.add(slot.span());
     }
 
     /// Takes note of an entry that led to a table with live entries, which TLBs may hold too.
@@ -51,10 +87,9 @@ impl Gather {
     /// Takes note of an entry that led to a table without live entries. Those that this operation took away are stale
     /// already; of the table itself an invalidation of any address below it is enough.
     pub(crate) fn stale_empty_table(&mut self, slot: Slot) {
-        let is_covered = self.stale.is_some_and(|stale| !stale.intersection(slot.span()).is_empty());
+        let is_covered = self.stale.ranges().any(|stale| !stale.intersection(slot.span()).is_empty());
         if !is_covered {
-            let page = IpaRange::page(slot.span().start);
-            self.stale = Some(self.stale.map_or(page, |stale| stale.hull(page)));
+            self.stale.add(IpaRange::page(slot.span().start));
         }
         self.has_tables = true;
     }
@@ -83,13 +118,12 @@ impl Gather {
     pub(crate) fn flush(&mut self, tree: &mut Stage2, mmu: &impl Mmu) -> Flushed {
         let has_unpublished = core::mem::take(&mut self.has_unpublished);
         let leaf_only = !core::mem::take(&mut self.has_tables);
-        match self.stale.take() {
-            Some(stale) => tree.under_own_vmid(mmu, |issue| invalidate(issue, stale, leaf_only)),
-            None if has_unpublished => {
-                mmu.dsb(Dsb::Ishst);
-                tree.stats.dsb += 1;
-            }
-            None => {}
+        let stale = core::mem::take(&mut self.stale);
+        if !stale.is_empty() {
+            tree.under_own_vmid(mmu, |issue| invalidate(issue, &stale, leaf_only));
+        } else if has_unpublished {
+            mmu.dsb(Dsb::Ishst);
+            tree.stats.dsb += 1;
         }
         Flushed(())
     }
@@ -97,6 +131,6 @@ impl Gather {
 
 impl Drop for Gather {
     fn drop(&mut self) {
-        assert!(self.stale.is_none() && self.detached == [None; 3], "a gather was dropped before its invalidation");
+        assert!(self.stale.is_empty() && self.detached == [None; 3], "a gather was dropped before its invalidation");
     }
 }

@@ -2,6 +2,7 @@
 
 use vmsa::{Dsb, Features, IpaRange, Level, PAGE_SIZE, RangeOperand, Scope, Tlbi, range_operand};
 
+use crate::gather::Stale;
 use crate::{Mmu, Stage2, Stats};
 
 /// The most pages that are invalidated one by one. An invalidation by IPA is broadcast, and every CPU looks through its TLB for
@@ -41,25 +42,42 @@ pub const fn invalidation_for(stale: IpaRange, features: &Features) -> Invalidat
     }
 }
 
-/// Invalidates `stale` for the VMID in effect, on every CPU, and waits until that is done.
+/// Invalidates what is stale for the VMID in effect, on every CPU, and waits until that is done.
 ///
 /// The order is the architecture's (DDI 0487, D8.14, "TLB maintenance for stage 2"): the stores reach the walks before the
 /// stage-2 entries go; those are gone everywhere before the combined entries go, since a walk could make a new combined entry
 /// of an old stage-2 one; and those are gone before anything relies on it. An invalidation by IPA does not touch combined
 /// entries, and TLBs may combine even while the guest's stage 1 is off.
-pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, stale: IpaRange, leaf_only: bool) {
+pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, stale: &Stale, leaf_only: bool) {
     issue.dsb(Dsb::Ishst);
     // Leaves are pages: a table's removal is what takes the form for all levels.
     let features = issue.mmu.features();
     let level = if leaf_only && features.level_hint { Some(Level::L3) } else { None };
-    match invalidation_for(stale, features) {
-        Invalidation::Pages(range) => issue.pages(range, level, leaf_only),
-        Invalidation::Range(operand) => issue.tlbi(Tlbi::Range { operand, level, leaf_only }),
-        Invalidation::Vmid => return issue.vmid(),
+    if is_cheaper_by_vmid(stale, features) {
+        return issue.vmid();
+    }
+    for range in stale.ranges() {
+        match invalidation_for(range, features) {
+            Invalidation::Range(operand) => issue.tlbi(Tlbi::Range { operand, level, leaf_only }),
+            _ => issue.pages(range, level, leaf_only),
+        }
     }
     issue.dsb(Dsb::Ish);
     issue.tlbi(Tlbi::Stage1);
     issue.dsb(Dsb::Ish);
+}
+
+/// Tells whether one of the ranges asks for the VMID, or all of them together for too many pages.
+fn is_cheaper_by_vmid(stale: &Stale, features: &Features) -> bool {
+    let mut one_by_one = 0;
+    for range in stale.ranges() {
+        match invalidation_for(range, features) {
+            Invalidation::Pages(range) => one_by_one += range.pages(),
+            Invalidation::Range(_) => {}
+            Invalidation::Vmid => return true,
+        }
+    }
+    one_by_one > MOST_PAGES
 }
 
 impl Stage2 {

@@ -52,10 +52,18 @@ impl Stage2 {
         result.map(|()| flushed)
     }
 
-    /// Unmaps whatever is mapped in `range`. Costs no invalidation where nothing was.
-    pub fn unmap<M: Mmu, T: Tables>(&mut self, mmu: &M, tables: &mut T, range: IpaRange) -> Flushed {
+    /// Unmaps whatever is mapped in the ranges, and invalidates all of it at once. Costs no invalidation where nothing was.
+    pub fn unmap<M: Mmu, T: Tables>(
+        &mut self,
+        mmu: &M,
+        tables: &mut T,
+        ranges: impl IntoIterator<Item = IpaRange>,
+    ) -> Flushed {
         let mut unmap = Unmap { edit: Edit::new(self, mmu, tables) };
-        let Ok(()) = unmap.edit.walker().walk(range, &mut unmap);
+        for range in ranges {
+            unmap.edit.gather.begin_part();
+            let Ok(()) = unmap.edit.walker().walk(range, &mut unmap);
+        }
         unmap.edit.close()
     }
 

@@ -29,11 +29,19 @@ const FIRST_KOID: u64 = 1024;
 pub struct VmId(u8);
 
 impl VmId {
+    /// Returns the names that VMs can have.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..MAX_VMS as u8).map(Self)
+    }
+
     /// Returns the VM's number, counted from 0.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
+
+// Sets of VMs are words.
+const _: () = assert!(MAX_VMS <= 64);
 
 /// A VM.
 pub(crate) struct Vm {

@@ -97,7 +97,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     fn unmap_tables(&mut self, base: u64, size: u64) {
         let mut supply = self.system.supply(self.id);
         let range = IpaRange::new(Ipa(base), size);
-        let _ = self.vm.tree.lock().unmap(&self.system.machine, &mut supply, range);
+        let _ = self.vm.tree.lock().unmap(&self.system.machine, &mut supply, [range]);
     }
 
     fn child_above(&self, vmar: RegionId, address: u64) -> Option<RegionId> {

@@ -178,15 +178,15 @@ impl Vmos {
         link.vmo
     }
 
-    /// Returns how many VMs map the VMO.
-    pub(crate) fn share_count(&self, id: VmoId) -> u64 {
-        let mut vms = 0u64;
-        let mut at = self.vmos[id].first_link;
-        while let Some(link) = at {
-            vms |= 1 << self.links[link].vm.index();
-            at = self.links[link].next;
-        }
-        u64::from(vms.count_ones())
+    fn links_of(&self, id: VmoId) -> impl Iterator<Item = &Link> {
+        let next = |link: &&Link| link.next.map(|next| &self.links[next]);
+        core::iter::successors(self.vmos[id].first_link.map(|first| &self.links[first]), next)
+    }
+
+    /// Returns the VMs that map the VMO.
+    pub(crate) fn mappers(&self, id: VmoId) -> impl Iterator<Item = VmId> + use<> {
+        let bits = self.links_of(id).fold(0u64, |bits, link| bits | 1 << link.vm.index());
+        VmId::all().filter(move |vm| bits & 1 << vm.index() != 0)
     }
 }
 
@@ -248,16 +248,14 @@ impl<M: Machine> System<M> {
         vmos.vmos.remove(id);
     }
 
-    /// Unmaps the pages from number `first` to `end` wherever the VMO is mapped.
+    /// Unmaps the pages from number `first` to `end` wherever the VMO is mapped, with one invalidation a VM.
     fn unmap_everywhere(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) -> Flushed {
+        let (start, end) = (first << PAGE_SHIFT, end.saturating_mul(PAGE_SIZE));
         let mut proof = Flushed::never_mapped();
-        let mut at = vmos.vmos[id].first_link;
-        while let Some(link) = at.map(|link| &vmos.links[link]) {
-            if let Some(window) = link.window(first << PAGE_SHIFT, end.saturating_mul(PAGE_SIZE)) {
-                let mut supply = self.supply(link.vm);
-                proof = self.vm(link.vm).tree.lock().unmap(&self.machine, &mut supply, window);
-            }
-            at = link.next;
+        for vm in vmos.mappers(id) {
+            let windows = vmos.links_of(id).filter(|link| link.vm == vm).filter_map(|link| link.window(start, end));
+            let mut supply = self.supply(vm);
+            proof = self.vm(vm).tree.lock().unmap(&self.machine, &mut supply, windows);
         }
         proof
     }

@@ -74,7 +74,7 @@ impl<M: Machine> Caller<'_, M> {
             |_| Ok(()),
             |id, rights| {
                 let vmos = self.system.vmos.lock();
-                Ok(record_of(&vmos[id], rights, vmos.share_count(id)))
+                Ok(record_of(&vmos[id], rights, vmos.mappers(id).count() as u64))
             },
         )
     }
