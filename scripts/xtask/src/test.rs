@@ -21,7 +21,7 @@ use selection::Selection;
 
 const NAMES: &str = "\
 A test's name starts with what it is part of:
-  check/   formatting, clippy and documentation, for the host and for the machine
+  check/   formatting, clippy and documentation, for the host, the hypervisor and the guest
   host/    tests that run here: host/PACKAGE/…
   qemu/    tests that boot a machine: qemu/tour/CPU, qemu/conformance/CPU/CASE, …
 

@@ -5,22 +5,29 @@ use std::time::Duration;
 use super::runner::{Judge, Test};
 use crate::cargo::{self, MACHINE_TARGET};
 
-/// What runs in the machine and is therefore checked for its target; the default members are checked for the host.
-const MACHINE_PACKAGES: &[&str] = &["--package", "hypervisor", "--package", "guest", "--package", "zx"];
+/// The two sides of `HVC`, checked for their target and one without the other, as they are built: together they would
+/// get the same features of what both depend on.
+const HYPERVISOR: &[&str] = &["--package", "hypervisor"];
+const GUEST: &[&str] = &["--package", "guest", "--package", "zx"];
+
+const FOR_MACHINE: &[&str] = &["--release", "--target", MACHINE_TARGET];
+const DENY: &[&str] = &["--", "--deny", "warnings"];
 
 /// How long a check may take, from an empty target folder on a slow machine.
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Returns the checks, cheapest first.
 pub(super) fn all() -> Vec<Test> {
-    let machine = |task| [&[task, "--release", "--target", MACHINE_TARGET], MACHINE_PACKAGES].concat();
-    let deny = ["--", "--deny", "warnings"];
+    let clippy = |packages| [&["clippy"], FOR_MACHINE, packages, DENY].concat();
+    let doc = |packages| [&["doc", "--no-deps"], FOR_MACHINE, packages].concat();
     vec![
         check("format", &["fmt", "--all", "--check", "--", "--color", "never"]),
-        check("clippy-host", &[&["clippy", "--all-targets"], &deny[..]].concat()),
-        check("clippy-machine", &[&machine("clippy"), &deny[..]].concat()),
+        check("clippy-host", &[&["clippy", "--all-targets"], DENY].concat()),
+        check("clippy-hypervisor", &clippy(HYPERVISOR)),
+        check("clippy-guest", &clippy(GUEST)),
         check("doc-host", &["doc", "--no-deps"]),
-        check("doc-machine", &[&machine("doc"), &["--no-deps"][..]].concat()),
+        check("doc-hypervisor", &doc(HYPERVISOR)),
+        check("doc-guest", &doc(GUEST)),
         check("doc-examples", &["test", "--doc", "--quiet"]),
     ]
 }
