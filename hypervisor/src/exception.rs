@@ -27,6 +27,8 @@ pub const START_PSTATE: u64 = pstate::DAIF | pstate::EL1H;
 const SCTLR_SPAN: u64 = 1 << 23;
 const SCTLR_DSSBS: u64 = 1 << 44;
 const VECTORS_BYTES: u64 = 0x800;
+/// One of its vectors: there are 16.
+const VECTOR_BYTES: u64 = VECTORS_BYTES / 16;
 
 /// What a vCPU was doing.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -146,10 +148,11 @@ impl Context {
         matches!(self.pstate & pstate::MODE, pstate::EL1T | pstate::EL1H)
     }
 
-    /// Tells whether the vCPU is in its vectors, in the state in which it enters them.
+    /// Tells whether the vCPU is in the very vector that it would take the exception at, in the state in which it enters it: it
+    /// has just been sent there, and would be sent there for ever. Another vector's code may fault and be told so.
     const fn is_at_vectors(&self) -> bool {
-        let offset = self.pc.wrapping_sub(self.vbar & !(VECTORS_BYTES - 1));
-        offset < VECTORS_BYTES && self.pstate & (pstate::MODE | pstate::DAIF) == START_PSTATE
+        let offset = self.pc.wrapping_sub((self.vbar & !(VECTORS_BYTES - 1)).wrapping_add(self.vector()));
+        offset < VECTOR_BYTES && self.pstate & (pstate::MODE | pstate::DAIF) == START_PSTATE
     }
 }
 
@@ -214,6 +217,8 @@ mod tests {
     fn an_abort_at_the_vectors_cannot_be_taken() {
         let at_vector = Context { pc: 0x4000_8200, pstate: 0x3c5, ..running(0) };
         assert_eq!(at_vector.take_abort(FETCH, 0x4000_8200, PLAIN), Err(Unable));
+        let elsewhere = Context { pc: 0x4000_8400, ..at_vector };
+        assert!(elsewhere.take_abort(LOAD, 0, PLAIN).is_ok(), "the code of another vector");
         let unmasked = Context { pstate: 0x5, ..at_vector };
         assert!(unmasked.take_abort(FETCH, 0, PLAIN).is_ok(), "it was not entered by an exception");
     }

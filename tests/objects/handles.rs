@@ -94,3 +94,17 @@ fn inspection_is_denied_unless_it_was_granted() {
     assert_eq!(guest.call(Call::Stage2Walk, &[root, 0]), Err(Status::ACCESS_DENIED));
     assert_eq!(guest.call(Call::Stage2Stats, &[root, 0, 0]), Err(Status::ACCESS_DENIED));
 }
+
+#[test]
+fn a_full_handle_table_stops_nothing_but_new_handles() {
+    let guest = documented();
+    let (root, vmo) = (guest.root(), guest.vmo(4));
+    guest.map(root, 0x8000_0000, vmo, 4);
+    let copy = || guest.call(Call::HandleDuplicate, &[vmo, u64::from(Rights::SAME_RIGHTS.bits())]);
+    while copy().is_ok() {}
+    assert_eq!(copy(), Err(Status::NO_MEMORY));
+    assert_eq!(guest.call(Call::StartupHandle, &[4]), Err(Status::NOT_FOUND));
+    assert_eq!(guest.unmap(root, 0x8000_1000, P), Ok(()));
+    assert_eq!(guest.call(Call::VmarProtect, &[root, 1, 0x8000_0000, P]).map(drop), Ok(()));
+    guest.map(root, 0x8000_1000, vmo, 1);
+}

@@ -211,3 +211,41 @@ fn places_are_named_only_where_the_vmar_allows_it() {
     }
     assert!(guest.try_map(vmar, RW, 0, guest.vmo(1), 0, P).is_ok());
 }
+
+#[test]
+fn a_refused_overwrite_leaves_what_was_there() {
+    let mut refused = 0;
+    for free in 0..40 {
+        let guest = Guest::new("inspect=on seed=1 ram=4M quota=1M");
+        let (root, vmo) = (guest.root(), guest.vmo(4));
+        guest.map(root, A, vmo, 4);
+        assert!(guest.store(A + P, 5));
+        // Everything is used up, but for what a number of mappings took.
+        let filler = |number: u64| A + (16 + 2 * number) * P;
+        let count =
+            (0..).take_while(|number| guest.try_map(root, R | PLACED, filler(*number), vmo, 0, P).is_ok()).count();
+        for number in (0..count as u64).rev().take(free) {
+            guest.unmap(root, filler(number), P).unwrap();
+        }
+        match guest.try_map(root, RW | VmOptions::SPECIFIC_OVERWRITE, A + P, vmo, 2 * P, P) {
+            Ok(_) => assert_eq!(guest.load(A + P), Some(0)),
+            Err(status) => {
+                assert_eq!((status, guest.load(A + P)), (Status::NO_MEMORY, Some(5)), "{free} free");
+                refused += 1;
+            }
+        }
+    }
+    assert!((1..40).contains(&refused), "{refused} refused");
+}
+
+#[test]
+fn many_small_changes_are_one_operation_to_the_oracle() {
+    let guest = documented();
+    let (root, vmo) = (guest.root(), guest.vmo(1500));
+    guest.map(root, A, vmo, 1500);
+    (0..750).for_each(|page| assert!(guest.store(A + 2 * page * P, 1)));
+    guest.call(Call::VmarProtect, &[root, 1, A, 1500 * P]).unwrap();
+    assert!(!guest.store(A, 2) && !guest.store(A + 2 * P, 2));
+    guest.unmap(root, A + P, 1498 * P).unwrap();
+    assert_eq!((guest.load(A), guest.load(A + 2 * P)), (Some(1), None));
+}

@@ -50,9 +50,12 @@ pub struct Fact {
 
 impl Fact {
     /// Tells whether another fact may be one with this: next to it, and alike.
-    pub(crate) fn joins(&self, next: &Self) -> bool {
-        self.range.end == next.range.start
-            && self.vmid == next.vmid
+    fn joins(&self, next: &Self) -> bool {
+        self.range.end == next.range.start && self.is_like(next)
+    }
+
+    fn is_like(&self, next: &Self) -> bool {
+        self.vmid == next.vmid
             && self.level == next.level
             && self.is_table == next.is_table
             && self.writer == next.writer
@@ -124,15 +127,24 @@ impl Facts {
         self.places[..self.len].iter().flatten()
     }
 
-    /// Adds a fact, to a neighbour that is alike if there is one.
+    /// Adds a fact, to a neighbour that is alike if there is one; where there is no room, to any that is alike.
     pub(crate) fn add(&mut self, fact: Fact) -> Result<(), OutOfFacts> {
-        if let Some(before) = self.places[..self.len].iter_mut().flatten().find(|before| before.joins(&fact)) {
+        if let Some(before) = self.find(|before| before.joins(&fact)) {
             before.range.end = fact.range.end;
             return Ok(());
         }
-        *self.places.get_mut(self.len).ok_or(OutOfFacts)? = Some(fact);
-        self.len += 1;
+        if let Some(free) = self.places.get_mut(self.len) {
+            *free = Some(fact);
+            self.len += 1;
+            return Ok(());
+        }
+        let alike = self.find(|before| before.is_like(&fact)).ok_or(OutOfFacts)?;
+        alike.range = alike.range.hull(fact.range);
         Ok(())
+    }
+
+    fn find(&mut self, wanted: impl Fn(&Fact) -> bool) -> Option<&mut Fact> {
+        self.places[..self.len].iter_mut().flatten().find(|fact| wanted(fact))
     }
 
     /// Takes every fact through `change`, which returns what becomes of it, and of the parts that it is split in.

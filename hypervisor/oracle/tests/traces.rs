@@ -241,17 +241,39 @@ fn many_pages_are_one_fact_and_a_range_invalidates_what_it_covers() {
     assert_eq!(bench.run(0, &[ISH, STAGE1, ISH, Event::Resume]), Ok(()));
 }
 
+/// Breaks every second page, so that no two facts are neighbours: as many as there is room for.
+fn crowded() -> Bench {
+    let mut bench = Bench::new();
+    for number in 0..256 {
+        bench.put(0, slot(2 * number), leaf(PAGE)).unwrap();
+        bench.put(0, slot(2 * number), 0).unwrap();
+    }
+    assert_eq!(bench.oracle.held(), 256);
+    bench
+}
+
+#[test]
+fn facts_that_there_is_no_room_for_become_one_with_others() {
+    let alternate = |bench: &mut Bench| {
+        bench.put(0, L2.add(8), table(PAGE.add(0x2000))).unwrap();
+        let next = PAGE.add(0x2000);
+        bench.put(0, next, leaf(PAGE)).unwrap();
+        bench.put(0, next, 0)
+    };
+    let mut bench = crowded();
+    assert_eq!(alternate(&mut bench), Ok(()));
+    assert_eq!(bench.oracle.held(), 256);
+    assert_eq!(bench.run(0, &[ISHST, VMID, ISH, Event::Resume]), Ok(()));
+    let mut bench = crowded();
+    alternate(&mut bench).unwrap();
+    bench.run(0, &[ISHST]).unwrap();
+    (0..512).for_each(|number| bench.run(0, &[by_ipa(number)]).unwrap());
+    assert_eq!(bench.run(0, &[ISH, STAGE1, ISH, Event::Resume]), Err(Rule::Sequence), "the last page is still owed");
+}
+
 #[test]
 fn running_out_of_room_is_said() {
-    let mut bench = Bench::new();
-    // Every second page: no two are neighbours.
-    let result = (0..256).try_for_each(|number| {
-        bench.put(0, slot(2 * number), leaf(PAGE))?;
-        bench.put(0, slot(2 * number), 0)
-    });
-    assert_eq!(result, Ok(()));
-    bench.put(0, L2.add(8), table(PAGE.add(0x2000))).unwrap();
-    assert_eq!(bench.put(0, L2.add(8), 0), Err(Rule::Memory));
+    assert_eq!(crowded().put(1, L2, 0), Err(Rule::Memory), "a table, and by another CPU: like no other fact");
 }
 
 #[test]

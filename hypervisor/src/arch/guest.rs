@@ -53,6 +53,7 @@ pub(crate) fn configure(geometry: Geometry, vttbr: u64) {
     // What AArch32 code, which EL0 may be, does to coprocessors is not trapped either.
     write_register!("hstr_el2", 0u64);
     allow_vectors(memory.sve);
+    allow_extensions();
     allow_counters();
     write_hcr(memory.forced_write_back);
     barrier::isb(barrier::SY);
@@ -86,6 +87,16 @@ fn allow_vectors(has_sve: bool) {
     }
 }
 
+/// HCRX_EL2, where there is one (FEAT_HCX), which resets to anything: memory copies (MSCEn) and TCR2_EL1 (TCR2En) are not
+/// trapped. Where the CPU has no such feature the bit is RES0.
+fn allow_extensions() {
+    const MSCEN: u64 = 1 << 11;
+    const TCR2EN: u64 = 1 << 14;
+    if read_register!("id_aa64mmfr1_el1") >> 40 & 0xf != 0 {
+        write_register!("s3_4_c1_c2_2", MSCEN | TCR2EN);
+    }
+}
+
 /// All event counters are the guest's, and count at EL2 where it asks for that.
 fn allow_counters() {
     // ID_AA64DFR0_EL1.PMUVer: 0b1111 is a PMU of another kind.
@@ -102,8 +113,9 @@ pub(crate) fn enter(start: Start) -> ! {
     reset_timers();
     ELR_EL2.set(start.entry);
     SPSR_EL2.set(START_PSTATE);
-    // The vCPU's TLB entries from before it was turned off, and whatever a TLB holds after a reset.
-    tlb::invalidate(Tlbi::Stage1, Scope::Local);
+    // The vCPU's TLB entries from before it was turned off, and whatever a TLB holds after a reset: of either stage, since the
+    // broadcast that claimed the VMID was sent while this CPU was off.
+    tlb::invalidate(Tlbi::All, Scope::Local);
     barrier::dsb(barrier::NSH);
     // SAFETY: the registers hold what a vCPU starts with, its stage 2 is on, and no value of this function lives on.
     unsafe {

@@ -12,8 +12,9 @@ use super::{end_vm, host};
 use crate::arch::{abort_ipa, context, features, take, this_cpu};
 
 /// How often in a row a vCPU may take one and the same exception. It does nothing else meanwhile that leaves the guest, so that
-/// it makes no progress but what another vCPU makes for it.
-const PATIENCE: usize = 100_000;
+/// it makes no progress but what another vCPU makes for it. Many seconds' worth: a guest whose handler has lost its stack ends
+/// with a message, and one that polls does not.
+const PATIENCE: usize = 10_000_000;
 
 /// An instruction's length in AArch64 state.
 const INSTRUCTION_BYTES: u64 = 4;

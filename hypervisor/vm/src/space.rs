@@ -10,7 +10,7 @@ use crate::arena::{Arena, Id};
 use crate::handles::Handles;
 use crate::region::{Change, Kind, Mapping, Region, RegionId, Regions, Vmar};
 use crate::supply::Supply;
-use crate::tree::{Links, Wanted};
+use crate::tree::{Links, Tree, Wanted};
 
 /// What the VM's lock guards.
 pub(crate) struct Space {
@@ -93,42 +93,52 @@ impl Space {
 
     /// Returns the stretch of the mapping that holds `address`, which lies in it.
     pub(crate) fn stretch_at(&self, id: RegionId, address: u64) -> Stretch {
-        let (region, mapping) = (&self.regions[id], self.mapping(id));
-        let mut found = Stretch { base: region.base, end: region.end(), perms: mapping.perms };
-        let mut at = mapping.changes;
-        while let Some(change) = at.map(|change| &self.changes[change]) {
-            if change.base > address {
-                found.end = change.base;
-                break;
-            }
-            (found.base, found.perms) = (change.base, change.perms);
-            at = change.next;
+        match self.stretches(id, address).next() {
+            Some(stretch) => stretch,
+            None => unreachable!("{address:#x} is not in {id:?}"),
         }
-        found
     }
 
-    /// Makes room for what splitting one mapping, or changing the permissions of a part of one, needs.
-    pub(crate) fn reserve_split<M: Machine>(&mut self, supply: Supply<'_, M>) -> Result<(), Status> {
-        self.regions.reserve(supply, 1)?;
-        Ok(self.changes.reserve(supply, 2)?)
+    /// Returns the stretches of the mapping from the one that holds `address` on.
+    pub(crate) fn stretches(&self, id: RegionId, address: u64) -> impl Iterator<Item = Stretch> {
+        let (region, mapping) = (&self.regions[id], self.mapping(id));
+        let last = region.end();
+        let first = Stretch { base: region.base, end: self.base_of(mapping.changes, last), perms: mapping.perms };
+        let next = move |(_, at): &(Stretch, Option<Id<Change>>)| {
+            let change = &self.changes[(*at)?];
+            let end = self.base_of(change.next, last);
+            Some((Stretch { base: change.base, end, perms: change.perms }, change.next))
+        };
+        core::iter::successors(Some((first, mapping.changes)), next)
+            .map(|(stretch, _)| stretch)
+            .skip_while(move |stretch| stretch.end <= address)
+    }
+
+    /// Returns where a change begins, or `last` where there is none.
+    fn base_of(&self, change: Option<Id<Change>>, last: u64) -> u64 {
+        change.map_or(last, |change| self.changes[change].base)
     }
 
     /// Puts a new region in the VMAR, where there is nothing.
     pub(crate) fn insert(&mut self, parent: RegionId, base: u64, size: u64, kind: Kind) -> RegionId {
         let region = Region { base, size, parent: Some(parent), links: Links::default(), kind };
         let id = self.regions.insert_reserved(region);
-        let mut children = self.vmar(parent).children;
-        children.insert(&mut self.regions, id);
-        self.vmar_mut(parent).children = children;
+        self.edit_children(parent, |children, regions| children.insert(regions, id));
         id
+    }
+
+    /// Changes the tree of a VMAR's children. Its links lie in the regions, and its root in one of them: it is taken out for
+    /// the time of the change, and put back.
+    fn edit_children(&mut self, parent: RegionId, change: impl FnOnce(&mut Tree, &mut Regions)) {
+        let mut children = core::mem::take(&mut self.vmar_mut(parent).children);
+        change(&mut children, &mut self.regions);
+        self.vmar_mut(parent).children = children;
     }
 
     /// Takes a region out of its VMAR. It has no children.
     fn detach(&mut self, id: RegionId) {
         let Some(parent) = self.regions[id].parent.take() else { return };
-        let mut children = self.vmar(parent).children;
-        children.remove(&mut self.regions, id);
-        self.vmar_mut(parent).children = children;
+        self.edit_children(parent, |children, regions| children.remove(regions, id));
     }
 
     /// Takes a mapping away; returns what it was.
@@ -183,9 +193,7 @@ impl Space {
         let region = &mut self.regions[id];
         (region.base, region.size) = (base, end - base);
         if let Some(parent) = region.parent {
-            let mut children = self.vmar(parent).children;
-            children.resized(&mut self.regions, base);
-            self.vmar_mut(parent).children = children;
+            self.edit_children(parent, |children, regions| children.resized(regions, base));
         }
     }
 
@@ -241,9 +249,8 @@ impl Space {
     pub(crate) fn set_perms(&mut self, id: RegionId, base: u64, end: u64, perms: Perms) {
         let region_end = self.regions[id].end();
         let after = (end < region_end).then(|| self.stretch_at(id, end).perms);
-        let rest = self.cut_changes(id, base);
+        let mut rest = self.cut_changes(id, base);
         // The changes up to `end` are overruled; one at `end` is made anew below.
-        let mut rest = rest;
         while let Some(change) = rest.filter(|change| self.changes[*change].base <= end) {
             rest = self.changes.remove(change).next;
         }

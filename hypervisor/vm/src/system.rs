@@ -158,8 +158,8 @@ impl<M: Machine> System<M> {
     fn map_new_ram(&self, supply: Supply<'_, M>, space: &mut Space, id: VmId, size: u64) -> Result<VmoId, Status> {
         let mut vmos = self.vmos.lock();
         space.regions.reserve(supply, 1)?;
-        vmos.reserve_link(supply)?;
         let ram = self.create_vmo(&mut vmos, supply, id, size, VmoOptions::empty(), Backing::Paged)?;
+        vmos.promise_links(supply, 1)?;
         let link = vmos.link(ram, id, RAM_BASE, size, 0);
         let (caps, perms) = (Perms::all(), Perms::all());
         let mapping = Mapping { vmo: ram, vmo_offset: 0, caps, perms, changes: None, link };

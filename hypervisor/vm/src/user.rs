@@ -62,11 +62,11 @@ impl<'a, M: Machine> Writer<'a, M> {
     /// - INVALID_ARGS: not all of it is mapped writable.
     /// - NO_MEMORY: there is no frame for one of its pages.
     pub(crate) fn new(system: &'a System<M>, vm: VmId, base: u64, len: u64, used: u64) -> Result<Self, Status> {
-        let space = system.vm(vm).space.lock();
-        let mut vmos = system.vmos.lock();
-        check(&space, &vmos, base, len, Perms::WRITE)?;
+        check(&system.vm(vm).space.lock(), &system.vmos.lock(), base, len, Perms::WRITE)?;
         let mut at = base;
         while at < base + used.min(len) {
+            let space = system.vm(vm).space.lock();
+            let mut vmos = system.vmos.lock();
             let (vmo, offset) = locate(&space, &vmos, at, Perms::WRITE)?;
             system.page_for_write(&mut vmos, vmo, offset / PAGE_SIZE)?;
             at = (at + 1).next_multiple_of(PAGE_SIZE);
@@ -96,17 +96,17 @@ fn in_page(at: u64, len: usize) -> usize {
     len.min((PAGE_SIZE - at % PAGE_SIZE) as usize)
 }
 
-/// Checks that the guest itself could access the whole range, a stretch of a mapping at a time.
+/// Checks that the guest itself could access the whole range.
 fn check(space: &Space, vmos: &Vmos, base: u64, len: u64, perms: Perms) -> Result<(), Status> {
     let end = base.checked_add(len).ok_or(Status::INVALID_ARGS)?;
     let mut at = base;
     while at < end {
         let id = space.mapping_at(at).ok_or(Status::INVALID_ARGS)?;
-        let stretch = space.stretch_at(id, at);
-        let mapping = space.mapping(id);
-        let to = stretch.end.min(end);
-        let last = mapping.vmo_offset.saturating_add(to - 1 - space.regions[id].base);
-        if !stretch.perms.contains(perms) || last >= vmos[mapping.vmo].size {
+        let (region, mapping) = (&space.regions[id], space.mapping(id));
+        let to = region.end().min(end);
+        let mut stretches = space.stretches(id, at).take_while(|stretch| stretch.base < to);
+        let last = mapping.vmo_offset.saturating_add(to - 1 - region.base);
+        if !stretches.all(|stretch| stretch.perms.contains(perms)) || last >= vmos[mapping.vmo].size {
             return Err(Status::INVALID_ARGS);
         }
         at = to;

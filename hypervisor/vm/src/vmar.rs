@@ -9,13 +9,14 @@ use spin::MutexGuard;
 use vmsa::{Attributes, Ipa, IpaRange, PAGE_SHIFT, Perms};
 
 use crate::Machine;
+use crate::arena::Id;
 use crate::error::out_of_tables;
 use crate::frames::CHUNK_FRAMES;
 use crate::region::{Kind, Mapping, RegionId, Vmar};
-use crate::space::Space;
+use crate::space::{Space, Stretch};
 use crate::system::{System, Vm, VmId};
 use crate::tree::Wanted;
-use crate::vmo::{VmoId, Vmos};
+use crate::vmo::{Link, VmoId, Vmos};
 
 /// A VM whose space is locked.
 pub(crate) struct Locked<'a, M> {
@@ -23,6 +24,16 @@ pub(crate) struct Locked<'a, M> {
     pub(crate) vm: &'a Vm,
     pub(crate) id: VmId,
     pub(crate) space: MutexGuard<'a, Space>,
+    /// Mappings that the VMOs have promised room for.
+    promised: u32,
+}
+
+impl<M> Drop for Locked<'_, M> {
+    fn drop(&mut self) {
+        if self.promised > 0 {
+            self.system.vmos.lock().give_up_links(self.promised);
+        }
+    }
 }
 
 /// What a new mapping is.
@@ -37,16 +48,44 @@ pub(crate) struct NewMapping {
 impl<'a, M: Machine> Locked<'a, M> {
     pub(crate) fn new(system: &'a System<M>, id: VmId) -> Self {
         let vm = system.vm(id);
-        Self { system, vm, id, space: vm.space.lock() }
+        Self { system, vm, id, space: vm.space.lock(), promised: 0 }
     }
 
-    /// Makes room for whatever one call may add to the space and to the VMOs' notes.
-    pub(crate) fn reserve(&mut self) -> Result<(), Status> {
+    /// Makes room for a handle.
+    pub(crate) fn reserve_handle(&mut self) -> Result<(), Status> {
+        self.space.handles.reserve(self.system.supply(self.id))
+    }
+
+    /// Makes room for a VMAR.
+    pub(crate) fn reserve_vmar(&mut self) -> Result<(), Status> {
+        Ok(self.space.regions.reserve(self.system.supply(self.id), 1)?)
+    }
+
+    /// Makes room for `count` mappings.
+    pub(crate) fn reserve_mappings(&mut self, count: u32) -> Result<(), Status> {
         let supply = self.system.supply(self.id);
-        self.space.regions.reserve(supply, 1)?;
-        self.space.reserve_split(supply)?;
-        self.space.handles.reserve(supply)?;
-        self.system.vmos.lock().reserve_link(supply)
+        self.space.regions.reserve(supply, count)?;
+        self.system.vmos.lock().promise_links(supply, count)?;
+        self.promised += count;
+        Ok(())
+    }
+
+    /// Makes room for what unmapping the range needs: a mapping, where the range is a hole in one.
+    pub(crate) fn reserve_unmap(&mut self, vmar: RegionId, base: u64, size: u64) -> Result<(), Status> {
+        let is_hole = self
+            .child_above(vmar, base)
+            .map(|child| &self.space.regions[child])
+            .is_some_and(|child| child.mapping().is_some() && child.base < base && base + size < child.end());
+        if is_hole { self.reserve_mappings(1) } else { Ok(()) }
+    }
+
+    /// Makes room for what protecting the range needs: a change where it begins and where it ends within a mapping.
+    pub(crate) fn reserve_protect(&mut self, base: u64, size: u64) -> Result<(), Status> {
+        let is_inside = |at: u64| self.space.mapping_at(at).is_some_and(|id| self.space.regions[id].base < at);
+        if !is_inside(base) && !is_inside(base + size) {
+            return Ok(());
+        }
+        Ok(self.space.changes.reserve(self.system.supply(self.id), 2)?)
     }
 
     /// Returns the lowest free place below the VMAR that is wanted: at random where the VMAR is not compact.
@@ -66,14 +105,24 @@ impl<'a, M: Machine> Locked<'a, M> {
 
     /// Makes a mapping where there is nothing, in room that was reserved.
     pub(crate) fn add_mapping(&mut self, parent: RegionId, base: u64, size: u64, new: NewMapping) -> RegionId {
+        let link = self.link(base, size, new);
+        self.insert_mapping(parent, base, size, new, link)
+    }
+
+    fn link(&mut self, base: u64, size: u64, new: NewMapping) -> Id<Link> {
+        self.promised -= 1;
+        self.system.vmos.lock().link(new.vmo, self.id, base, size, new.vmo_offset)
+    }
+
+    fn insert_mapping(&mut self, parent: RegionId, base: u64, size: u64, new: NewMapping, link: Id<Link>) -> RegionId {
         let NewMapping { vmo, vmo_offset, caps, perms } = new;
-        let link = self.system.vmos.lock().link(vmo, self.id, base, size, vmo_offset);
         let mapping = Mapping { vmo, vmo_offset, caps, perms, changes: None, link };
         self.space.insert(parent, base, size, Kind::Mapping(mapping))
     }
 
     /// Unmaps the range, which lies in the VMAR: mappings are trimmed, split or removed, sub-regions that it covers are
-    /// destroyed. Room for a split is reserved.
+    /// destroyed. Room for
+    /// it is reserved.
     pub(crate) fn unmap(&mut self, vmar: RegionId, base: u64, size: u64) {
         self.unmap_tables(base, size);
         let end = base + size;
@@ -149,19 +198,20 @@ impl<'a, M: Machine> Locked<'a, M> {
         let mapping = self.space.mapping(id);
         let vmo_offset = mapping.vmo_offset + (end - self.space.regions[id].base);
         let new = NewMapping { vmo: mapping.vmo, vmo_offset, caps: mapping.caps, perms };
+        let Some(parent) = parent else { unreachable!("a mapping without a VMAR") };
+        // The VMO never loses sight of the right part: it is noted before the left part's note shrinks.
+        let link = self.link(end, last - end, new);
         let tail = self.space.trim_back(id, base);
         self.relink(id);
-        let Some(parent) = parent else { unreachable!("a mapping without a VMAR") };
-        let right = self.add_mapping(parent, end, last - end, new);
+        let right = self.insert_mapping(parent, end, last - end, new, link);
         self.space.give_changes(right, tail);
     }
 
     fn remove(&mut self, id: RegionId) {
         let region = self.space.remove_mapping(id);
         if let Kind::Mapping(mapping) = region.kind {
-            let mut vmos = self.system.vmos.lock();
-            let vmo = vmos.unlink(mapping.link);
-            self.system.release_vmo(&mut vmos, vmo);
+            let vmo = self.system.vmos.lock().unlink(mapping.link);
+            self.system.release_vmo(vmo);
         }
     }
 
@@ -170,7 +220,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         self.system.vmos.lock().relink(mapping.link, region.base, region.size, mapping.vmo_offset);
     }
 
-    /// Gives all mappings in the range, which has no gaps, the permissions. Room for a split is reserved.
+    /// Gives all mappings in the range, which has no gaps, the permissions. Room for it is reserved.
     pub(crate) fn protect(&mut self, vmar: RegionId, base: u64, size: u64, perms: Perms) {
         self.protect_tables(base, size, perms);
         let end = base + size;
@@ -194,43 +244,37 @@ impl<'a, M: Machine> Locked<'a, M> {
         let _ = self.vm.tree.lock().protect(&self.system.machine, &mut supply, range, perms);
     }
 
-    /// Enters the pages of a mapping that are there, from `base` to `end`, in the tables: a chunk of the VMO at a time. Parts
-    /// that allow nothing are passed over, and so is what lies past the VMO's end.
-    pub(crate) fn map_present(&mut self, id: RegionId, base: u64, end: u64) -> Result<(), Status> {
-        let mut at = base;
-        while at < end {
-            let stretch = self.space.stretch_at(id, at);
-            let to = stretch.end.min(end);
-            if !stretch.perms.is_empty() {
-                self.map_stretch(id, at, to, stretch.perms)?;
-            }
-            at = to;
+    /// Enters the pages of a mapping that are there, from `base` to `end`, in the tables. Parts that allow nothing are passed
+    /// over, and so is what lies past the VMO's end.
+    pub(crate) fn map_present(&self, id: RegionId, base: u64, end: u64) -> Result<(), Status> {
+        let stretches = self.space.stretches(id, base).take_while(|stretch| stretch.base < end);
+        for stretch in stretches.filter(|stretch| !stretch.perms.is_empty()) {
+            self.map_stretch(id, Stretch { base: stretch.base.max(base), end: stretch.end.min(end), ..stretch })?;
         }
         Ok(())
     }
 
-    fn map_stretch(&mut self, id: RegionId, base: u64, end: u64, perms: Perms) -> Result<(), Status> {
-        let (region_base, mapping) = (self.space.regions[id].base, self.space.mapping(id));
-        let (vmo, shift) = (mapping.vmo, mapping.vmo_offset);
-        // Offsets may reach 2^64, and what is past the VMO's size is cut off by it before it can wrap.
-        let offset_of = |address: u64| shift.saturating_add(address - region_base);
-        if perms.contains(Perms::EXECUTE) {
+    /// The same for a part that allows the same throughout: a chunk of the VMO at a time, with the VMOs' lock taken anew.
+    fn map_stretch(&self, id: RegionId, stretch: Stretch) -> Result<(), Status> {
+        if stretch.perms.contains(Perms::EXECUTE) {
             self.system.machine.sync_instructions();
         }
-        let mut number = offset_of(base) >> PAGE_SHIFT;
-        let last = offset_of(end).div_ceil(1 << PAGE_SHIFT);
+        let (region_base, mapping) = (self.space.regions[id].base, self.space.mapping(id));
+        // A mapping does not reach past the last offset that there can be, so that its pages' numbers do not wrap.
+        let first_number = mapping.vmo_offset >> PAGE_SHIFT;
+        let number_at = |address: u64| first_number + ((address - region_base) >> PAGE_SHIFT);
+        let address_of = |number: u64| region_base + ((number - first_number) << PAGE_SHIFT);
+        let (mut number, end) = (number_at(stretch.base), number_at(stretch.end));
         loop {
             let vmos = self.system.vmos.lock();
-            let pages = &vmos[vmo];
-            let Some((first, _)) = pages.next_page(number).filter(|(first, _)| *first < last.min(pages.page_count()))
-            else {
-                return Ok(());
-            };
-            number = (first + 1).next_multiple_of(CHUNK_FRAMES).min(last).min(pages.page_count());
+            let vmo = &vmos[mapping.vmo];
+            let end = end.min(vmo.page_count());
+            let Some((first, _)) = vmo.next_page(number).filter(|(first, _)| *first < end) else { return Ok(()) };
+            number = (first + 1).next_multiple_of(CHUNK_FRAMES).min(end);
             // No table is made for a tail without pages.
-            let end = (first + 1..number).rev().find(|page| pages.page(*page).is_some()).unwrap_or(first) + 1;
-            let start = Ipa(region_base + ((first << PAGE_SHIFT) - shift));
-            self.map_run(&vmos, vmo, first, IpaRange::new(start, (end - first) << PAGE_SHIFT), perms)?;
+            let last = (first..number).rev().find(|page| vmo.page(*page).is_some()).unwrap_or(first);
+            let range = IpaRange::new(Ipa(address_of(first)), (last + 1 - first) << PAGE_SHIFT);
+            self.map_run(&vmos, mapping.vmo, first, range, stretch.perms)?;
         }
     }
 

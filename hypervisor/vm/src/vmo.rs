@@ -75,6 +75,8 @@ impl Link {
 pub(crate) struct Vmos {
     vmos: Arena<Vmo>,
     links: Arena<Link>,
+    /// Links that there is room for, and that calls under way may make.
+    promised_links: u32,
 }
 
 impl core::ops::Index<VmoId> for Vmos {
@@ -131,7 +133,7 @@ impl Vmo {
 
 impl Vmos {
     pub(crate) const fn new() -> Self {
-        Self { vmos: Arena::new(), links: Arena::new() }
+        Self { vmos: Arena::new(), links: Arena::new(), promised_links: 0 }
     }
 
     /// Returns how many VMOs and mappings there are.
@@ -139,13 +141,21 @@ impl Vmos {
         (self.vmos.len(), self.links.len())
     }
 
-    /// Makes room for one more mapping.
-    pub(crate) fn reserve_link<M: Machine>(&mut self, supply: Supply<'_, M>) -> Result<(), Status> {
-        Ok(self.links.reserve(supply, 1)?)
+    /// Makes room for `count` more mappings, until they are made or [given up](Vmos::give_up_links).
+    pub(crate) fn promise_links<M: Machine>(&mut self, supply: Supply<'_, M>, count: u32) -> Result<(), Status> {
+        self.links.reserve(supply, self.promised_links + count)?;
+        self.promised_links += count;
+        Ok(())
     }
 
-    /// Makes the VMO's note of a new mapping, in room that was reserved. The mapping counts as a reference.
+    /// Gives room up that was promised and is not needed.
+    pub(crate) const fn give_up_links(&mut self, count: u32) {
+        self.promised_links -= count;
+    }
+
+    /// Makes the VMO's note of a new mapping, in room that was promised. The mapping counts as a reference.
     pub(crate) fn link(&mut self, id: VmoId, vm: VmId, base: u64, size: u64, vmo_offset: u64) -> Id<Link> {
+        self.promised_links -= 1;
         let next = self.vmos[id].first_link;
         let link = self.links.insert_reserved(Link { vmo: id, vm, base, size, vmo_offset, previous: None, next });
         if let Some(next) = next {
@@ -176,6 +186,14 @@ impl Vmos {
         }
         self.vmos[link.vmo].mapping_count -= 1;
         link.vmo
+    }
+
+    /// Takes a reference away, and after the last one the VMO.
+    fn release(&mut self, id: VmoId) -> Option<Vmo> {
+        let vmo = &mut self.vmos[id];
+        vmo.references -= 1;
+        debug_assert!(vmo.references > 0 || vmo.first_link.is_none(), "a mapping is a reference");
+        (vmo.references == 0).then(|| self.vmos.remove(id))
     }
 
     fn links_of(&self, id: VmoId) -> impl Iterator<Item = &Link> {
@@ -232,20 +250,14 @@ impl<M: Machine> System<M> {
         made
     }
 
-    /// Ends a use of the VMO. After the last one its frames are free.
-    pub(crate) fn release_vmo(&self, vmos: &mut Vmos, id: VmoId) {
-        let vmo = &mut vmos.vmos[id];
-        vmo.references -= 1;
-        if vmo.references > 0 {
-            return;
-        }
-        debug_assert!(vmo.first_link.is_none(), "a mapping is a reference");
+    /// Ends a use of the VMO. After the last one its frames are given back, with no lock held.
+    pub(crate) fn release_vmo(&self, id: VmoId) {
+        let Some(mut vmo) = self.vmos.lock().release(id) else { return };
         let supply = self.supply(vmo.payer);
         match vmo.backing {
-            Backing::Paged => supply.give_list(self.take_pages(vmo, 0, u64::MAX), Flushed::never_mapped()),
+            Backing::Paged => supply.give_list(self.take_pages(&mut vmo, 0, u64::MAX), Flushed::never_mapped()),
             Backing::Contiguous(first) => supply.give_run(first, vmo.page_count()),
         }
-        vmos.vmos.remove(id);
     }
 
     /// Unmaps the pages from number `first` to `end` wherever the VMO is mapped, with one invalidation a VM.
@@ -355,10 +367,7 @@ impl<M: Machine> System<M> {
     }
 
     fn zero_bytes(&self, from: Hpa, len: u64) {
-        const ZEROS: [u8; 64] = [0; 64];
-        if len == PAGE_SIZE {
-            return self.machine.zero(from, 1);
-        }
+        const ZEROS: [u8; 512] = [0; 512];
         let mut done = 0;
         while done < len {
             let part = (len - done).min(ZEROS.len() as u64);
@@ -380,6 +389,18 @@ impl<M: Machine> System<M> {
         let frame = self.page_for_write(vmos, id, offset >> PAGE_SHIFT)?;
         self.machine.write_memory(frame.add(offset % PAGE_SIZE), from);
         Ok(())
+    }
+
+    /// Does `work` on the pages from `first` to `end` that have frames, a chunk at a time, with the lock taken anew for each. Where
+    /// there are none nothing is looked at.
+    pub(crate) fn by_present_chunks(&self, id: VmoId, first: u64, end: u64, mut work: impl FnMut(&mut Vmos, u64, u64)) {
+        let mut at = first;
+        while at < end {
+            let mut vmos = self.vmos.lock();
+            let Some((start, _)) = vmos[id].next_page(at).filter(|(start, _)| *start < end) else { return };
+            at = (start + 1).next_multiple_of(CHUNK_FRAMES).min(end);
+            work(&mut vmos, start, at);
+        }
     }
 
     /// Does `work` on the pages from `first` to `end`, a chunk at a time, with the lock taken anew for each.

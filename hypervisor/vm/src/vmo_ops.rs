@@ -37,29 +37,27 @@ impl<M: Machine> System<M> {
 
     /// Takes frames back. Tests, in Zircon's order: the kind, the range, nothing to do, alignment.
     fn decommit_range(&self, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
-        let mut vmos = self.vmos.lock();
-        if vmos[id].backing != Backing::Paged {
+        if self.vmos.lock()[id].backing != Backing::Paged {
             return Err(Status::NOT_SUPPORTED);
         }
-        if !vmos[id].holds(offset, len) {
-            return Err(Status::OUT_OF_RANGE);
-        }
+        let (first, end) = self.pages_inside(id, offset, len)?;
         if len == 0 {
             return Ok(());
         }
         if !offset.is_multiple_of(PAGE_SIZE) || !len.is_multiple_of(PAGE_SIZE) {
             return Err(Status::INVALID_ARGS);
         }
-        self.decommit(&mut vmos, id, offset >> PAGE_SHIFT, (offset + len) >> PAGE_SHIFT);
+        self.by_present_chunks(id, first, end, |vmos, first, end| self.decommit(vmos, id, first, end));
         Ok(())
     }
 
     fn zero_range(&self, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
-        let mut vmos = self.vmos.lock();
-        if !vmos[id].holds(offset, len) {
-            return Err(Status::OUT_OF_RANGE);
-        }
-        self.zero_vmo(&mut vmos, id, offset, len);
+        let (first, end) = self.pages_inside(id, offset, len)?;
+        let (from, to) = (offset, offset + len);
+        self.by_present_chunks(id, first, end, |vmos, first, end| {
+            let (from, to) = (from.max(first << PAGE_SHIFT), to.min(end << PAGE_SHIFT));
+            self.zero_vmo(vmos, id, from, to - from);
+        });
         Ok(())
     }
 
@@ -67,12 +65,12 @@ impl<M: Machine> System<M> {
         if len == 0 {
             return Err(Status::INVALID_ARGS);
         }
-        let (mut at, end) = self.pages_inside(id, offset, len)?;
-        let vmos = self.vmos.lock();
-        while let Some((number, frame)) = vmos[id].next_page(at).filter(|(number, _)| *number < end) {
-            self.machine.clean_caches(frame, PAGE_SIZE, invalidate);
-            at = number + 1;
-        }
+        let (first, end) = self.pages_inside(id, offset, len)?;
+        self.by_present_chunks(id, first, end, |vmos, first, end| {
+            for frame in (first..end).filter_map(|number| vmos[id].page(number)) {
+                self.machine.clean_caches(frame, PAGE_SIZE, invalidate);
+            }
+        });
         Ok(())
     }
 

@@ -16,13 +16,13 @@ impl<M: Machine> Caller<'_, M> {
     pub(super) fn startup_handle(&self) -> Result<Reply, Status> {
         let kind = Startup::try_from(self.word(0)?).map_err(|_| Status::INVALID_ARGS)?;
         let mut locked = self.lock();
-        locked.reserve()?;
         let (object, rights) = match kind {
             Startup::RootVmar => (Object::Vmar(locked.space.root), Rights::DEFAULT_VMAR | Rights::ACCESS),
             Startup::RamVmo => (Object::Vmo(locked.vm.ram), Rights::DEFAULT_VMO | Rights::EXECUTE),
             Startup::Vm => (Object::Vm(self.id), Rights::DEFAULT_GUEST),
             Startup::MmioResource => return Err(Status::NOT_FOUND),
         };
+        locked.reserve_handle()?;
         self.retain(&mut locked, object);
         Ok(Reply::one(self.give(&mut locked, object, rights)))
     }
@@ -62,38 +62,48 @@ impl<M: Machine> Caller<'_, M> {
         let entry = self.entry(&locked, 0)?;
         super::demand(entry.rights, Rights::DUPLICATE)?;
         let rights = self.fewer_rights(entry)?;
-        locked.reserve()?;
+        locked.reserve_handle()?;
         self.retain(&mut locked, entry.object);
         Ok(Reply::one(self.give(&mut locked, entry.object, rights)))
     }
 
     /// handle_replace(handle, rights): the handle is gone, whether or not there is a new one.
     pub(super) fn handle_replace(&self) -> Result<Reply, Status> {
-        let raw = self.raw_handle(0)?;
-        let entry = self.lock().space.handles.get(raw)?;
-        match self.fewer_rights(entry) {
-            Ok(rights) => self.replace(raw, rights),
-            Err(status) => self.close(raw).and(Err(status)),
-        }
+        self.replace(|entry| self.fewer_rights(entry))
     }
 
-    /// Puts a handle with other rights in a handle's place.
-    pub(super) fn replace(&self, raw: RawHandle, rights: Rights) -> Result<Reply, Status> {
+    /// Puts a handle with the rights that `decide` returns in a handle's place, or takes the handle away.
+    pub(super) fn replace(&self, decide: impl FnOnce(Entry) -> Result<Rights, Status>) -> Result<Reply, Status> {
+        let raw = self.raw_handle(0)?;
         let mut locked = self.lock();
         let entry = locked.space.handles.remove(raw)?;
-        Ok(Reply::one(self.give(&mut locked, entry.object, rights)))
+        match decide(entry) {
+            Ok(rights) => Ok(Reply::one(self.give(&mut locked, entry.object, rights))),
+            Err(status) => {
+                self.drop_object(locked, entry.object);
+                Err(status)
+            }
+        }
     }
 
     /// Closes a handle.
     pub(super) fn close(&self, raw: RawHandle) -> Result<(), Status> {
         let mut locked = self.lock();
         let entry = locked.space.handles.remove(raw)?;
-        match entry.object {
+        self.drop_object(locked, entry.object);
+        Ok(())
+    }
+
+    /// Takes note that there is one handle less to the object. What was only held by it is given back with no lock held.
+    fn drop_object(&self, mut locked: Locked<'_, M>, object: Object) {
+        match object {
             Object::Vmar(id) => locked.space.close_vmar(id),
-            Object::Vmo(id) => self.system.release_vmo(&mut self.system.vmos.lock(), id),
+            Object::Vmo(id) => {
+                drop(locked);
+                self.system.release_vmo(id);
+            }
             Object::Vm(_) => {}
         }
-        Ok(())
     }
 
     /// Takes note that there is one more handle to the object.

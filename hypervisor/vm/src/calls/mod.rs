@@ -202,7 +202,7 @@ impl<'a, M: Machine> Caller<'a, M> {
             (vmo, rights)
         };
         let result = work(vmo, rights);
-        self.system.release_vmo(&mut self.system.vmos.lock(), vmo);
+        self.system.release_vmo(vmo);
         result
     }
 }

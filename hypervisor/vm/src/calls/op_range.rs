@@ -89,7 +89,7 @@ impl<M: Machine> Caller<'_, M> {
     fn one_part(&self, operation: &mut Operation, at: u64) -> Result<u64, Status> {
         let part = self.next_part(operation, at)?;
         let result = self.work(operation.op, part);
-        self.system.release_vmo(&mut self.system.vmos.lock(), part.vmo);
+        self.system.release_vmo(part.vmo);
         check_alive(&self.lock(), operation)?;
         result.map(|()| part.end)
     }
@@ -123,7 +123,7 @@ impl<M: Machine> Caller<'_, M> {
 
     /// Enters the part's pages in the tables, if the mapping is still what it was.
     fn map_part(&self, part: Part) -> Result<(), Status> {
-        let mut locked = self.lock();
+        let locked = self.lock();
         let is_same = locked.space.regions.get(part.mapping).is_some_and(|region| {
             let shows_vmo = |mapping: &crate::region::Mapping| {
                 mapping.vmo == part.vmo

@@ -35,7 +35,8 @@ impl<M: Machine> Caller<'_, M> {
             .union(VmOptions::ALIGNMENT);
         only(options, ALLOWED)?;
         let base = place(&mut locked, parent, options, offset, size, can_map)?;
-        locked.reserve()?;
+        locked.reserve_handle()?;
+        locked.reserve_vmar()?;
         let vmar = self.new_vmar(options);
         let id = locked.add_vmar(parent, base, size, vmar);
         let handle = self.give(&mut locked, Object::Vmar(id), Rights::DEFAULT_VMAR | rights_for(can_map));
@@ -108,11 +109,11 @@ impl<M: Machine> Caller<'_, M> {
         size: u64,
         new: NewMapping,
     ) -> Result<(), Status> {
-        locked.reserve()?;
-        if options.contains(VmOptions::SPECIFIC_OVERWRITE) {
+        let overwrites = options.contains(VmOptions::SPECIFIC_OVERWRITE);
+        // What is overwritten may be the middle of a mapping, which takes another.
+        locked.reserve_mappings(if overwrites { 2 } else { 1 })?;
+        if overwrites {
             locked.unmap(parent, base, size);
-            // What a split took is made room for again before the new mapping is: its failure leaves a hole, as in Zircon.
-            locked.reserve()?;
         }
         let id = locked.add_mapping(parent, base, size, new);
         if options.contains(VmOptions::MAP_RANGE)
@@ -150,7 +151,7 @@ impl<M: Machine> Caller<'_, M> {
         }
         let may_destroy = !dialect.unmap_needs_op_children || rights.contains(Rights::OP_CHILDREN);
         check_sub_regions(&locked, vmar, base, size, may_destroy)?;
-        locked.reserve()?;
+        locked.reserve_unmap(vmar, base, size)?;
         locked.unmap(vmar, base, size);
         Ok(Reply::DONE)
     }
@@ -171,7 +172,7 @@ impl<M: Machine> Caller<'_, M> {
         let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
         check_live_range(&locked, vmar, base, size)?;
         check_protect(&locked, vmar, rights, base, base + size, perms)?;
-        locked.reserve()?;
+        locked.reserve_protect(base, size)?;
         locked.protect(vmar, base, size, perms);
         Ok(Reply::DONE)
     }

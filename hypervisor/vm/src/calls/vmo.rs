@@ -1,6 +1,6 @@
 //! VMOs: made, read, written, resized, operated on.
 
-use abi::{PAGE_SIZE, RawHandle, Rights, Status, VmoOp, VmoOptions};
+use abi::{PAGE_SIZE, Rights, Status, VmoOp, VmoOptions};
 
 use super::{Caller, Reply, demand};
 use crate::Machine;
@@ -43,8 +43,9 @@ impl<M: Machine> Caller<'_, M> {
         let mut rights = Rights::DEFAULT_VMO;
         rights.set(Rights::RESIZE, options.contains(VmoOptions::RESIZABLE));
         let mut locked = self.lock();
-        if let Err(status) = locked.reserve() {
-            self.system.release_vmo(&mut self.system.vmos.lock(), vmo);
+        if let Err(status) = locked.reserve_handle() {
+            drop(locked);
+            self.system.release_vmo(vmo);
             return Err(status);
         }
         Ok(Reply::one(self.give(&mut locked, Object::Vmo(vmo), rights)))
@@ -52,14 +53,11 @@ impl<M: Machine> Caller<'_, M> {
 
     /// vmo_replace_as_executable(vmo, 0): x1 handle. The handle is gone, whether or not there is a new one.
     pub(super) fn vmo_replace_as_executable(&self) -> Result<Reply, Status> {
-        let raw: RawHandle = self.raw_handle(0)?;
-        let entry = self.lock().space.handles.get(raw)?;
-        let refusal = match entry {
-            _ if self.arg(1) != 0 => Status::BAD_HANDLE,
-            Entry { object: Object::Vmo(_), rights, .. } => return self.replace(raw, rights | Rights::EXECUTE),
-            _ => Status::WRONG_TYPE,
-        };
-        self.close(raw).and(Err(refusal))
+        self.replace(|entry| match entry {
+            _ if self.arg(1) != 0 => Err(Status::BAD_HANDLE),
+            Entry { object: Object::Vmo(_), rights, .. } => Ok(rights | Rights::EXECUTE),
+            _ => Err(Status::WRONG_TYPE),
+        })
     }
 
     /// vmo_read(vmo, buf, offset, len).
