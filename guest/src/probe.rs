@@ -7,6 +7,8 @@
 //! and so outside what Rust knows of. [`store`] insists on that. What [`execute`] and [`load_at_el0`] run is code that
 //! the guest has put there, and no more than [`RET`] and [`LOAD_AND_SVC`].
 
+use core::ffi::CStr;
+
 use crate::exception::Exception;
 use crate::{arch, image};
 
@@ -48,4 +50,15 @@ pub fn load_at_el0(code: u64, address: u64) -> Result<u64> {
 /// Executes `HVC #1`.
 pub fn hvc_1() -> Result<()> {
     arch::probe::hvc_1().into_result().map(drop)
+}
+
+/// Asks for a file to be opened for reading, by semihosting. Returns its handle, or `None` where nobody answers or there is no
+/// such file.
+pub fn open_by_semihosting(path: &CStr) -> Result<Option<u64>> {
+    // The operation is the low half of x0; what is above it tells an answer from none.
+    const SYS_OPEN: u64 = 0x5555_5555 << 32 | 1;
+    const READ: u64 = 0;
+    let block = [path.as_ptr().addr() as u64, READ, path.count_bytes() as u64];
+    let answer = arch::probe::semihosting(SYS_OPEN, &block).into_result()?;
+    Ok(Some(answer).filter(|answer| ![SYS_OPEN, u64::MAX].contains(answer)))
 }

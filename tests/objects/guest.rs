@@ -28,6 +28,15 @@ pub(crate) fn kernel() -> Guest {
     Guest::new("dialect=kernel inspect=on seed=1")
 }
 
+/// Runs a test of what is the same in both dialects.
+pub(crate) fn both(test: impl Fn(&Guest)) {
+    test(&documented());
+    test(&kernel());
+}
+
+/// The rights of the root VMAR's first handle.
+pub(crate) const VMAR_RIGHTS: Rights = Rights::DEFAULT_VMAR.union(Rights::ACCESS);
+
 impl Guest {
     pub(crate) fn new(arguments: &str) -> Self {
         let sim = Sim::new(Features { pa_bits: 48, ..Features::default() }, 16 << 20);

@@ -2,15 +2,9 @@
 
 use abi::{Call, Rights, Status, VmarOp, VmoOptions};
 
-use crate::guest::{Guest, P, PLACED, R, RW, documented, kernel};
+use crate::guest::{P, PLACED, R, RW, VMAR_RIGHTS, both, documented, kernel};
 
 const A: u64 = 0x8000_0000;
-const VMAR_RIGHTS: Rights = Rights::DEFAULT_VMAR.union(Rights::ACCESS);
-
-fn both(test: impl Fn(&Guest)) {
-    test(&documented());
-    test(&kernel());
-}
 
 #[test]
 fn commit_gives_pages_and_enters_them() {

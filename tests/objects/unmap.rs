@@ -2,15 +2,9 @@
 
 use abi::{Call, Rights, Status, VmarOp};
 
-use crate::guest::{Guest, P, RW, documented, kernel};
+use crate::guest::{P, RW, VMAR_RIGHTS, both, documented, kernel};
 
 const A: u64 = 0x8000_0000;
-const VMAR_RIGHTS: Rights = Rights::DEFAULT_VMAR.union(Rights::ACCESS);
-
-fn both(test: impl Fn(&Guest)) {
-    test(&documented());
-    test(&kernel());
-}
 
 #[test]
 fn parts_of_a_mapping_are_cut_off() {

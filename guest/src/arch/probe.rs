@@ -101,3 +101,15 @@ pub(crate) fn hvc_1() -> Outcome {
     }
     Outcome { value: 0, esr, far }
 }
+
+/// `HLT #0xF000`, by which a debugger serves semihosting. Where there is none it is UNDEFINED, or an exception of another kind.
+pub(crate) fn semihosting(operation: u64, block: &[u64]) -> Outcome {
+    let (esr, far);
+    let mut value = operation;
+    // SAFETY: the operation reads the block, and what it leads to belongs to the caller; an exception lands in the block.
+    unsafe {
+        guarded!("hlt #0xf000", inout("x0") value, in("x1") block.as_ptr(),
+            esr = out(reg) esr, far = out(reg) far, options(nostack));
+    }
+    Outcome { value, esr, far }
+}

@@ -3,6 +3,7 @@
 use crate::case::cases;
 use crate::check::Check;
 use abi::smccc;
+use guest::probe;
 use zx::platform::{self, Version};
 use zx::{clock_get_monotonic_ns, nanosleep_until_ns, yield_now};
 
@@ -52,6 +53,12 @@ cases! {
         nanosleep_until_ns(deadline_ns).succeeds();
         assert!(clock_get_monotonic_ns().succeeds() >= deadline_ns);
         nanosleep_until_ns(0).succeeds();
+    }
+
+    // The machine ends by semihosting, which is open to EL1 too: nothing else may come of it.
+    #[kernel]
+    fn M08_semihosting_opens_no_file_of_the_host() {
+        assert!(!matches!(probe::open_by_semihosting(c"/etc/passwd"), Ok(Some(_))));
     }
 }
 
