@@ -5,5 +5,6 @@ mod guest;
 mod handles;
 mod memory;
 mod op_range;
+mod races;
 mod unmap;
 mod vmar;

@@ -8,7 +8,9 @@ use checked::{Bench, Checked};
 use oracle::{FrameNote, Violation};
 use stage2::{Mmu, Order};
 use vm::Machine;
-use vmsa::{Codec, Dsb, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, PAGE_SIZE, Perms, Scope, Tlbi, Vmid};
+use vmsa::{
+    Codec, Dsb, ENTRIES, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, PAGE_SIZE, Perms, Scope, Tlbi, Vmid,
+};
 
 use crate::memory::Memory;
 use crate::tlb::{Replaced, Seen, Tlbs};
@@ -31,6 +33,8 @@ struct State {
     tlbs: Tlbs,
     /// Pages that are, or may still be used as, tables.
     tables: HashMap<Hpa, Table>,
+    /// By page how many entries of trees lead there.
+    mapped: HashMap<Hpa, usize>,
     /// Slots that became valid, and may not be visible to walks yet.
     unpublished: HashSet<Hpa>,
     /// VTTBR_EL2 by CPU: what was written, and what is in effect.
@@ -159,7 +163,24 @@ impl Sim {
             let message = format!("{frame} is used anew while a TLB may lead there: {fact:?}");
             state.violations.push(message);
         }
+        if state.mapped.contains_key(&frame) {
+            state.violations.push(format!("{frame} is used anew while a tree leads there"));
+        }
         state.tables.remove(&frame);
+    }
+
+    /// Counts the pages that an entry leads to, at any depth, as mapped or as no longer mapped.
+    fn count(&self, state: &mut State, entry: Entry, level: Level, is_mapped: bool) {
+        match (entry, level.next()) {
+            (Entry::Leaf(leaf), _) if is_mapped => *state.mapped.entry(leaf.output).or_default() += 1,
+            (Entry::Leaf(leaf), _) => state.unmapped(leaf.output),
+            (Entry::Table(table), Some(below)) if self.memory.holds(table) => {
+                for slot in (0..ENTRIES as u64).map(|index| table.add(8 * index)) {
+                    self.count(state, self.codec().decode(self.memory.word(slot), below), below, is_mapped);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -205,6 +226,13 @@ impl State {
         }
     }
 
+    fn unmapped(&mut self, page: Hpa) {
+        match self.mapped.get_mut(&page) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => _ = self.mapped.remove(&page),
+        }
+    }
+
     fn effective_vmid(&self, cpu: usize) -> Vmid {
         Vmid((self.vttbr.get(&cpu).map_or(0, |(_, effective)| *effective) >> 48) as u16)
     }
@@ -236,6 +264,10 @@ impl Mmu for Sim {
             let decode = |raw| self.codec().decode(raw, table.level);
             let (old, new) = (decode(self.memory.word(slot)), decode(descriptor));
             state.stored(slot, old, new, table, self.cpus, order);
+            if old != new {
+                self.count(&mut state, new, table.level, true);
+                self.count(&mut state, old, table.level, false);
+            }
         }
         self.memory.set_word(slot, descriptor);
     }

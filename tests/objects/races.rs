@@ -1,0 +1,52 @@
+//! Two vCPUs that call at the same time.
+
+use std::sync::Barrier;
+
+use abi::{Call, VmarOp, VmoOp};
+use tests::Sim;
+
+use crate::guest::{Guest, P, PLACED, RW, documented};
+
+const A: u64 = 0x8000_0000;
+/// A page in each of many chunks: the decommit takes the VMOs' lock anew for each of them.
+const CHUNKS: u64 = 400;
+const LEN: u64 = CHUNKS * 512 * P;
+const ROUNDS: usize = 20;
+
+/// A VMO never loses sight of a part of a mapping: the machine tells of a frame that is freed while a tree leads there.
+#[test]
+fn holes_that_are_made_during_a_decommit_hide_no_page_from_it() {
+    let guest = documented();
+    let (root, vmo) = (guest.root(), guest.vmo(LEN / P));
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            Sim::run_on(1);
+            for _ in 0..ROUNDS {
+                barrier.wait();
+                call(&guest, Call::VmoOpRange, &[vmo, u64::from(u32::from(VmoOp::Decommit)), 0, LEN]);
+                barrier.wait();
+            }
+        });
+        for _ in 0..ROUNDS {
+            call(&guest, Call::VmarMap, &[root, u64::from((RW | PLACED).bits()), A, vmo, 0, LEN]);
+            for chunk in (0..LEN).step_by(512 * P as usize) {
+                call(&guest, Call::VmarOpRange, &[root, u64::from(u32::from(VmarOp::Commit)), A + chunk, P]);
+            }
+            barrier.wait();
+            for chunk in (0..LEN).step_by(512 * P as usize) {
+                call(&guest, Call::VmarUnmap, &[root, A + chunk + P, P]);
+            }
+            barrier.wait();
+            call(&guest, Call::VmarUnmap, &[root, A, LEN]);
+        }
+    });
+    guest.resume();
+}
+
+/// Calls, and leaves what it comes to to the end: a thread that stops would keep the other waiting.
+fn call(guest: &Guest, call: Call, values: &[u64]) {
+    let mut args = [0; 8];
+    args[..values.len()].copy_from_slice(values);
+    let _ = guest.system.call(guest.id, call, &args);
+}
