@@ -30,7 +30,6 @@ pub enum Call {
     VmarDestroy = 0x034,
     VmarOpRange = 0x035,
     VmoCreate = 0x040,
-    VmoCreateChild = 0x041,
     VmoRead = 0x042,
     VmoWrite = 0x043,
     VmoGetSize = 0x044,

@@ -22,7 +22,7 @@ pub mod stats;
 pub use call::{Call, Startup, VENDOR_BASE};
 pub use handle::{KOID_INVALID, ObjectType, RawHandle};
 pub use info::{INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, Topic, VmarOp, VmoInfoFlags, VmoOp};
-pub use options::{Alignment, VmOptions, VmoChildOptions, VmoOptions};
+pub use options::{Alignment, VmOptions, VmoOptions};
 pub use rights::Rights;
 pub use status::{Result, Status};
 

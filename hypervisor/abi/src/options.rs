@@ -100,25 +100,6 @@ bitflags! {
         /// As large as a VMO can be.
         const UNBOUNDED = 1 << 4;
     }
-
-    /// Options of `vmo_create_child`.
-    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-    pub struct VmoChildOptions: u32 {
-        /// A copy of the parent as it is now.
-        const SNAPSHOT = 1 << 0;
-        /// The child's size can be changed later.
-        const RESIZABLE = 1 << 2;
-        /// A window on the parent's pages.
-        const SLICE = 1 << 3;
-        /// A copy of what the parent has at the latest when the child first writes.
-        const SNAPSHOT_AT_LEAST_ON_WRITE = 1 << 4;
-        /// The child's handle cannot write.
-        const NO_WRITE = 1 << 5;
-        /// The parent under another handle.
-        const REFERENCE = 1 << 6;
-        /// A copy of what the parent has modified.
-        const SNAPSHOT_MODIFIED = 1 << 7;
-    }
 }
 
 #[cfg(test)]

@@ -121,7 +121,6 @@ impl<'a, M: Machine> Caller<'a, M> {
             Call::VmoReplaceAsExecutable => self.vmo_replace_as_executable(),
             Call::Stage2Walk => self.stage2_walk(),
             Call::Stage2Stats => self.stage2_stats(),
-            Call::VmoCreateChild => Err(Status::NOT_SUPPORTED),
             Call::Exit => unreachable!("exit has no reply"),
         }
     }
