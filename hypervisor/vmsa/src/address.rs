@@ -15,11 +15,6 @@ macro_rules! address {
         pub struct $name(pub u64);
 
         impl $name {
-            /// Tells whether the address is a multiple of the page size.
-            pub const fn is_page_aligned(self) -> bool {
-                self.0.is_multiple_of(PAGE_SIZE)
-            }
-
             /// Returns the first address of the page that holds this one.
             pub const fn page_base(self) -> Self {
                 Self(self.0 & !(PAGE_SIZE - 1))

@@ -86,11 +86,6 @@ impl Geometry {
         RES1 | vs << 19 | ps(features.pa_bits) << 16 | SH0_INNER | ORGN0_WB | IRGN0_WB | sl0 << 6 | t0sz
     }
 
-    /// Returns the place of `ipa` in the root, concatenated tables counted as one.
-    pub const fn root_index(self, ipa: Ipa) -> usize {
-        (ipa.0 >> self.start.shift()) as usize
-    }
-
     /// Returns how many bytes the root tables take.
     pub const fn root_bytes(self) -> u64 {
         (self.root_tables() as u64) << PAGE_SHIFT
@@ -123,7 +118,7 @@ mod tests {
             let g = Geometry::new(ipa_bits, &machine(48)).unwrap();
             assert!(g.root_tables() <= 16, "{ipa_bits}");
             assert_eq!(g.root_entries() as u64 * g.start().entry_span(), 1 << ipa_bits, "{ipa_bits}");
-            assert_eq!(g.root_index(Ipa((1 << ipa_bits) - 1)), g.root_entries() - 1, "{ipa_bits}");
+            assert_eq!((g.limit().0 - 1) >> g.start().shift(), g.root_entries() as u64 - 1, "{ipa_bits}");
         }
     }
 

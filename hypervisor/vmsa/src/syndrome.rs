@@ -1,6 +1,6 @@
 //! ESR_EL2 and its companions: what an exception from the guest was about (DDI 0487, D19 "ESR_EL2").
 
-use crate::{Hpa, Ipa, Level, PAGE_SIZE};
+use crate::{Ipa, Level, PAGE_SIZE};
 
 /// Why an exception was taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,8 +67,6 @@ impl Syndrome {
     pub const STAGE1_WALK: u64 = 1 << 7;
     /// ISS\[8\] of a data abort: a cache maintenance instruction.
     pub const CACHE_MAINTENANCE: u64 = 1 << 8;
-    /// ISS\[10\] of an abort: FAR is not valid.
-    pub const FAR_NOT_VALID: u64 = 1 << 10;
     /// IL: a 32-bit instruction, or no instruction's fault.
     pub const INSTRUCTION_LENGTH: u64 = 1 << 25;
 
@@ -143,13 +141,6 @@ impl Syndrome {
 pub const fn fault_ipa(syndrome: Syndrome, far: u64, hpfar: u64) -> Ipa {
     let page = (hpfar >> 4 & ((1 << 40) - 1)) << 12;
     if syndrome.is_stage1_walk() { Ipa(page) } else { Ipa(page | far & (PAGE_SIZE - 1)) }
-}
-
-impl Hpa {
-    /// Returns the address that PAR_EL1 holds after a successful `AT`, or `None` after one that faulted (PAR_EL1.F).
-    pub const fn from_par(par: u64) -> Option<Self> {
-        if par & 1 == 0 { Some(Self(par & 0x000f_ffff_ffff_f000)) } else { None }
-    }
 }
 
 #[cfg(test)]
