@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Writes the results to FILE, as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Adds the tests that take too long for every day
+    /// Adds what takes too long for every day: longer searches, and Miri
     #[arg(long)]
     full: bool,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Options {
 /// The tests do not build, or the results cannot be written. A test that fails is no error but an exit code.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let selection = Selection::new(&options.names);
-    let mut checks = checks::all();
+    let mut checks = checks::all(options.full);
     checks.retain(|check| selection.has(&check.name));
     if options.list {
         let (tests, _) = collect(&selection, options.full)?;

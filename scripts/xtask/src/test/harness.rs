@@ -78,6 +78,10 @@ impl Harness<'_> {
         };
         let mut command = self.command();
         command.args(["--exact", name]).args(arguments);
+        if package != BOOT_TESTS {
+            // What a test notes is shown even if it passes.
+            command.arg("--show-output");
+        }
         Test { name: format!("{family}/{name}"), command, judge: Judge::Harness, time_limit }
     }
 

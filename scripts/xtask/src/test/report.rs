@@ -30,7 +30,10 @@ impl Report {
         }
         let (name, seconds) = (&finished.name, finished.time.as_secs_f64());
         match &finished.outcome {
-            Outcome::Passed => println!("ok      {name} ({seconds:.2} s)"),
+            Outcome::Passed => {
+                println!("ok      {name} ({seconds:.2} s)");
+                notes(&finished.log).for_each(|note| println!("        {note}"));
+            }
             Outcome::Skipped(reason) => println!("skipped {name}: {reason}"),
             Outcome::Failed(reason) => {
                 println!("FAILED  {name} ({seconds:.2} s): {reason}");
@@ -80,6 +83,11 @@ impl Report {
     }
 }
 
+/// Returns what a test that passed has to tell: the lines of its log that begin with `note: `.
+fn notes(log: &str) -> impl Iterator<Item = &str> {
+    log.lines().filter_map(|line| line.strip_prefix("note: "))
+}
+
 fn junit_case(finished: &Finished) -> TestCase {
     let status = match &finished.outcome {
         Outcome::Passed => TestCaseStatus::success(),
@@ -96,7 +104,7 @@ fn junit_case(finished: &Finished) -> TestCase {
     };
     let mut case = TestCase::new(finished.name.as_str(), status);
     case.set_time(finished.time);
-    if finished.outcome != Outcome::Passed {
+    if finished.outcome != Outcome::Passed || notes(&finished.log).next().is_some() {
         case.set_system_out(finished.log.as_str());
     }
     case
@@ -118,6 +126,12 @@ mod tests {
             report.add(finished(Outcome::Skipped("no such CPU".into())));
             assert_eq!(report.conclude(), expected);
         }
+    }
+
+    #[test]
+    fn what_a_test_notes_is_told() {
+        let log = "running 1 test\nnote: 12 states\nnotes\n  note: x\nnote: 3 s\n";
+        assert_eq!(notes(log).collect::<Vec<_>>(), ["12 states", "3 s"]);
     }
 
     #[test]
