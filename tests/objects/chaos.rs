@@ -62,7 +62,9 @@ fn argument() -> impl Strategy<Value = Argument> {
 fn likely(call: Call) -> BoxedStrategy<Vec<Argument>> {
     let handle = (0usize..12).prop_map(Argument::Handle);
     let address = (0u64..24).prop_map(|page| Argument::Number(BASE + page * P));
-    let pages = (0u64..12).prop_map(|pages| Argument::Number(pages * P));
+    // Few pages, or a chunk of them.
+    let pages = prop_oneof![8 => 0u64..12, 1 => Just(512), 1 => 509u64..516];
+    let pages = pages.prop_map(|pages| Argument::Number(pages * P));
     let small = (0u64..16).prop_map(Argument::Number);
     // Readable and writable, or less; placed at the offset that is given.
     let placed = (0u64..8).prop_map(|perms| Argument::Number(0x10 | perms));
@@ -156,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn running_out_of_memory_is_survived(quota in 8u64..80, steps in prop::collection::vec(step(), 1..60)) {
+    fn running_out_of_memory_is_survived(quota in prop_oneof![3 => 8u64..80, 1 => 530u64..620], steps in prop::collection::vec(step(), 1..60)) {
         run(&format!("inspect=on seed=3 ram=4M quota={}K", quota * 4), &steps);
     }
 }

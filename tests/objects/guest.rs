@@ -1,11 +1,12 @@
 //! A guest without instructions: it calls, and touches memory, through the hypervisor's own entries.
 
-use abi::{Call, Rights, Startup, Status, VmOptions, VmarOp};
+use abi::stats::{COUNT, Counter};
+use abi::{Call, Rights, Startup, Status, VmOptions, VmarOp, VmoOp};
 use checked::Checked;
 use stage2::Mmu;
 use tests::Sim;
 use vm::{Fault, Outcome, System, VmConfig, VmId};
-use vmsa::{Access, Features, Ipa, Perms};
+use vmsa::{Access, FaultKind, Features, Ipa, Perms};
 
 pub(crate) const P: u64 = 4096;
 
@@ -39,7 +40,12 @@ pub(crate) const VMAR_RIGHTS: Rights = Rights::DEFAULT_VMAR.union(Rights::ACCESS
 
 impl Guest {
     pub(crate) fn new(arguments: &str) -> Self {
-        let sim = Sim::new(Features { pa_bits: 48, ..Features::default() }, 16 << 20);
+        Self::with_memory(arguments, 16 << 20)
+    }
+
+    /// Makes a guest on a machine with `bytes` of memory.
+    pub(crate) fn with_memory(arguments: &str, bytes: usize) -> Self {
+        let sim = Sim::new(Features { pa_bits: 48, ..Features::default() }, bytes);
         let ram = sim.memory().range();
         // SAFETY: the memory is the simulated machine's, which moves into the system and nobody else uses; it is a part of this
         // process, its addresses serve as the physical ones, and their provenance is exposed.
@@ -116,10 +122,12 @@ impl Guest {
             Access::Execute => Perms::EXECUTE,
         };
         for _ in 0..3 {
-            if self.seen(ipa).is_some_and(|(_, seen)| seen.contains(perms)) {
-                return true;
-            }
-            let outcome = self.system.fault(self.id, Ipa(ipa), access);
+            let kind = match self.seen(ipa) {
+                Some((_, seen)) if seen.contains(perms) => return true,
+                Some(_) => FaultKind::Permission,
+                None => FaultKind::Translation,
+            };
+            let outcome = self.system.fault(self.id, Ipa(ipa), access, kind);
             self.resume();
             if outcome == Fault::Abort {
                 return false;
@@ -155,6 +163,33 @@ impl Guest {
         let is_done = self.touch(ipa, Access::Read);
         let (frame, _) = self.seen(ipa).filter(|_| is_done)?;
         Some(self.sim().memory().word(frame.add(ipa % P)))
+    }
+
+    /// Returns the level of the entry that the walk of `ipa` ends at, and whether that is a leaf.
+    pub(crate) fn walk(&self, ipa: u64) -> (u64, bool) {
+        let [descriptor, level, _] = self.call(Call::Stage2Walk, &[self.root(), ipa]).unwrap();
+        (level, descriptor & 1 != 0)
+    }
+
+    pub(crate) fn vmo_op(&self, vmo: u64, op: VmoOp, offset: u64, len: u64) -> Result<(), Status> {
+        self.call(Call::VmoOpRange, &[vmo, u64::from(u32::from(op)), offset, len]).map(drop)
+    }
+
+    /// Commits pages of a new VMO, one at a time, until the VM's quota is used up but for `left` frames.
+    pub(crate) fn use_up_quota(&self, left: u64) {
+        let vmo = self.vmo(1 << 20);
+        let first = (0..).find(|page| self.vmo_op(vmo, VmoOp::Commit, page * P, P).is_err());
+        assert!(first.is_some_and(|page| page > left));
+        self.vmo_op(vmo, VmoOp::Decommit, 0, left * P).unwrap();
+    }
+
+    /// Returns one of the tables' counters.
+    pub(crate) fn counter(&self, counter: Counter) -> u64 {
+        let vm = self.call(Call::StartupHandle, &[u64::from(u32::from(Startup::Vm))]).unwrap()[0];
+        let index = Counter::ALL.iter().position(|other| *other == counter).unwrap();
+        let buffer = abi::RAM_BASE + P;
+        self.call(Call::Stage2Stats, &[vm, buffer, 8 * COUNT as u64]).unwrap();
+        self.load(buffer + 8 * index as u64).unwrap()
     }
 
     /// Tells of each page from `base` on whether it can be read: '1' and '0', page 0 left.

@@ -1,8 +1,11 @@
 //! `hypervisor/vm` on the simulated machine: calls as a guest makes them, and what its accesses find.
 
 mod chaos;
+mod chunks;
+mod faults;
 mod guest;
 mod handles;
+mod loads;
 mod memory;
 mod op_range;
 mod races;

@@ -7,10 +7,6 @@ use crate::guest::{Guest, P, documented};
 const A: u64 = 0x8000_0000;
 const RAM: u64 = abi::RAM_BASE;
 
-fn vmo_op(guest: &Guest, vmo: u64, op: VmoOp, offset: u64, len: u64) -> Result<(), Status> {
-    guest.call(Call::VmoOpRange, &[vmo, u64::from(u32::from(op)), offset, len]).map(drop)
-}
-
 #[test]
 fn reading_an_absent_page_gives_zeros_and_commits_nothing() {
     let guest = documented();
@@ -79,7 +75,7 @@ fn zeroing_parts_keeps_the_rest() {
     let (root, vmo) = (guest.root(), guest.vmo(3));
     guest.map(root, A, vmo, 3);
     (0..3).for_each(|page| assert!(guest.store(A + page * P, 7) && guest.store(A + page * P + P - 8, 8)));
-    vmo_op(&guest, vmo, VmoOp::Zero, 8, 3 * P - 16).unwrap();
+    guest.vmo_op(vmo, VmoOp::Zero, 8, 3 * P - 16).unwrap();
     assert_eq!((guest.load(A), guest.load(A + P - 8), guest.load(A + P)), (Some(7), Some(0), Some(0)));
     assert_eq!((guest.load(A + 2 * P), guest.load(A + 3 * P - 8)), (Some(0), Some(8)));
     assert_eq!(guest.committed_pages(vmo), 2);
@@ -99,9 +95,9 @@ fn sizes_at_the_edges() {
     assert_eq!(guest.call(Call::VmoGetSize, &[largest]).unwrap()[0], 0u64.wrapping_sub(64 * P));
     // A page at the very end, and the whole of it without one: neither takes long.
     let end = 0u64.wrapping_sub(65 * P);
-    vmo_op(&guest, largest, VmoOp::Commit, end, P).unwrap();
+    guest.vmo_op(largest, VmoOp::Commit, end, P).unwrap();
     assert_eq!(guest.committed_pages(largest), 1);
-    vmo_op(&guest, largest, VmoOp::Decommit, 0, end + P).unwrap();
+    guest.vmo_op(largest, VmoOp::Decommit, 0, end + P).unwrap();
     assert_eq!(guest.committed_pages(largest), 0);
 }
 
@@ -135,9 +131,9 @@ fn the_console_is_byte_exact() {
 fn memory_that_came_back_in_pages_can_be_had_in_one_piece() {
     let guest = documented();
     let vmo = guest.vmo(3000);
-    vmo_op(&guest, vmo, VmoOp::Commit, 0, 3000 * P).unwrap();
+    guest.vmo_op(vmo, VmoOp::Commit, 0, 3000 * P).unwrap();
     let contiguous = || guest.call(Call::VmoCreateContiguous, &[2048 * P, 0]);
     assert_eq!(contiguous(), Err(Status::NO_MEMORY));
-    vmo_op(&guest, vmo, VmoOp::Decommit, 0, 3000 * P).unwrap();
+    guest.vmo_op(vmo, VmoOp::Decommit, 0, 3000 * P).unwrap();
     assert!(contiguous().is_ok());
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use abi::{Call, VmarOp, VmoOp};
+use abi::{Call, VmarOp, VmoOp, VmoOptions};
 use tests::Sim;
 
 use crate::guest::{Guest, P, PLACED, RW, documented};
@@ -42,6 +42,32 @@ fn holes_that_are_made_during_a_decommit_hide_no_page_from_it() {
         }
     });
     guest.resume();
+}
+
+/// A commit that finds the VMO smaller than it was takes no notice of what is gone.
+#[test]
+fn a_vmo_that_shrinks_during_a_commit_has_what_its_size_says() {
+    let guest = documented();
+    let size = 4 * 512 * P;
+    let vmo = guest.call(Call::VmoCreate, &[size, u64::from(VmoOptions::RESIZABLE.bits())]).unwrap()[0];
+    let resize = |pages: u64| call(&guest, Call::VmoSetSize, &[vmo, pages * P]);
+    let commit = |len: u64| call(&guest, Call::VmoOpRange, &[vmo, u64::from(u32::from(VmoOp::Commit)), 0, len]);
+    std::thread::scope(|scope| {
+        let resizes = scope.spawn(|| {
+            Sim::run_on(1);
+            for _ in 0..200 * ROUNDS {
+                resize(size / P);
+                resize(300);
+            }
+        });
+        while !resizes.is_finished() {
+            commit(size);
+        }
+    });
+    guest.resume();
+    resize(700);
+    commit(700 * P);
+    assert_eq!(guest.committed_pages(vmo), 700);
 }
 
 /// Calls, and leaves what it comes to to the end: a thread that stops would keep the other waiting.

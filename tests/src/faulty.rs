@@ -64,6 +64,10 @@ impl<M: Mmu> Mmu for Faulty<'_, M> {
         self.inner.write(slot, descriptor, order);
     }
 
+    fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64> {
+        self.inner.exchange(slot, old, new)
+    }
+
     fn tlbi(&self, op: Tlbi, scope: Scope) {
         if self.drops(op) {
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stage2::{Mmu, OutOfTables, Stage2, Stats, Tables};
+use stage2::{Mmu, OutOfTables, Run, Stage2, Stats, Tables};
 use tests::{Sim, SimTables};
 use vmsa::{Attributes, Features, Geometry, Hpa, Ipa, IpaRange, PAGE_SIZE, Perms, Vmid};
 
@@ -39,8 +39,8 @@ impl<'s> Bench<'s> {
     pub(crate) fn new(sim: &'s Sim, ipa_bits: u32) -> Self {
         let geometry = Geometry::new(ipa_bits, sim.features()).expect("a width that the machine has");
         let root = sim.memory().range().start;
-        let mut tree = Stage2::new(geometry, sim.features(), root, Vmid(1));
-        tree.claim_vmid(sim);
+        let mut tree = Stage2::new(geometry, sim.features(), root);
+        tree.set_vmid(sim, Some(Vmid(1)));
         let tables = SimTables::new(sim, root.add(geometry.root_bytes()));
         Self { sim, tree, tables, model: BTreeMap::new() }
     }
@@ -51,11 +51,26 @@ impl<'s> Bench<'s> {
     }
 
     pub(crate) fn map_on(&mut self, mmu: &impl Mmu, range: IpaRange, perms: Perms) -> Result<(), OutOfTables> {
-        let source = |ipa: Ipa| Some((frame_of(ipa), Attributes::normal(perms)));
+        let source = |ipa| Some(Run { output: frame_of(ipa), len: PAGE_SIZE, attributes: Attributes::normal(perms) });
         let result = self.tree.map(mmu, &mut self.tables, range, source).map(drop);
         if result.is_ok() {
             for ipa in pages_of(range) {
                 self.model.entry(ipa).or_insert((frame_of(ipa), perms));
+            }
+        }
+        result
+    }
+
+    /// Maps the range to memory that is adjacent where its addresses are.
+    pub(crate) fn map_adjacent(&mut self, range: IpaRange, perms: Perms) -> Result<(), OutOfTables> {
+        let source = |ipa: Ipa| {
+            let len = range.end.0 - ipa.0;
+            Some(Run { output: adjacent_frame_of(ipa), len, attributes: Attributes::normal(perms) })
+        };
+        let result = self.tree.map(self.sim, &mut self.tables, range, source).map(drop);
+        if result.is_ok() {
+            for ipa in pages_of(range) {
+                self.model.entry(ipa).or_insert((adjacent_frame_of(ipa), perms));
             }
         }
         result
@@ -124,11 +139,19 @@ impl<'s> Bench<'s> {
             dsb: after.dsb - before.dsb,
             isb: after.isb - before.isb,
             tables: after.tables,
+            splits: after.splits - before.splits,
+            merges: after.merges - before.merges,
         }
     }
 }
 
+/// Returns a frame that is next to no other page's.
 pub(crate) fn frame_of(ipa: Ipa) -> Hpa {
+    FRAMES.add(1 << 38).add(2 * (ipa.0 & 0xf_ffff_ffff))
+}
+
+/// Returns the frame that is next to the frame of the next page.
+pub(crate) fn adjacent_frame_of(ipa: Ipa) -> Hpa {
     FRAMES.add(ipa.0 & 0xf_ffff_ffff)
 }
 

@@ -1,7 +1,9 @@
 //! `hypervisor/stage2` on the simulated machine, against a flat map from page to frame and permissions.
 
+mod adversary;
 mod bench;
 mod costs;
 mod operations;
 mod planted;
 mod random;
+mod sizes;

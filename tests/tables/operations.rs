@@ -1,5 +1,6 @@
 //! What each operation does, on machines with every kind of root.
 
+use stage2::Touched;
 use vmsa::{Entry, Features, Ipa, IpaRange, Level};
 
 use crate::bench::{Bench, READ, READ_WRITE, frame_of, live, machine, pages, plain, ranged};
@@ -81,7 +82,7 @@ fn relaxing_needs_no_break_and_no_invalidation() {
         bench.map(all, READ).unwrap();
         let cost = bench.cost(|bench| bench.protect(all, READ_WRITE));
         assert_eq!((cost.stores, cost.tlbi_ipa + cost.tlbi_range + cost.tlbi_vmid, cost.dsb), (2, 0, 1));
-        assert!(bench.tree.allows(bench.sim, Ipa(0x8000_0000), READ_WRITE));
+        assert_eq!(bench.tree.touch(bench.sim, Ipa(0x8000_0000), READ_WRITE), Touched::Already);
         // A CPU may still hold the old right, and faults once; what it then does makes it see the new one.
         for cpu in 0..2 {
             tests::Sim::run_on(cpu);

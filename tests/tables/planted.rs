@@ -1,7 +1,7 @@
 //! Bugs that are planted under the tables' code, each of which the machine must show.
 
 use checked::Checked;
-use stage2::{Mmu, Stage2, Tables};
+use stage2::{Mmu, Run, Stage2, Tables};
 use tests::{Fault, Faulty, Sim, SimTables};
 use vm::Machine;
 use vmsa::{Attributes, Geometry, Hpa, Ipa, Vmid};
@@ -60,13 +60,13 @@ fn judged(fault: Fault) -> Vec<String> {
     let root = checked.inner().memory().range().start;
     let geometry = Geometry::new(39, checked.features()).unwrap();
     checked.zero(root, 1);
-    let mut tree = Stage2::new(geometry, checked.features(), root, Vmid(1));
-    tree.claim_vmid(&checked);
+    let mut tree = Stage2::new(geometry, checked.features(), root);
+    tree.set_vmid(&checked, Some(Vmid(1)));
     let mut tables = CheckedTables { checked: &checked, inner: SimTables::new(checked.inner(), root.add(4096)) };
     checked.set_vttbr(7 << 48);
     checked.isb();
     let all = pages(0x8000_0000, 20);
-    let source = |ipa| Some((frame_of(ipa), Attributes::normal(READ_WRITE)));
+    let source = |ipa| Some(Run { output: frame_of(ipa), len: 4096, attributes: Attributes::normal(READ_WRITE) });
     let _ = tree.map(&faulty, &mut tables, all, source);
     let _ = tree.unmap(&faulty, &mut tables, [pages(0x8000_3000, 1)]);
     checked.resume();

@@ -9,7 +9,7 @@ use oracle::{Event, FrameNote, Oracle, Store, Violation};
 use spin::Mutex;
 use stage2::{Mmu, Order};
 use vm::Machine;
-use vmsa::{Codec, Dsb, Features, Geometry, Hpa, Scope, Tlbi};
+use vmsa::{Dsb, Features, Geometry, Hpa, Scope, Tlbi};
 
 /// What becomes of a violation.
 pub trait Bench {
@@ -26,8 +26,8 @@ pub struct Checked<M> {
 impl<M: Machine + Bench> Checked<M> {
     /// Returns the machine, whose memory begins at `first_frame`, with a note for each of its frames.
     pub fn new(inner: M, first_frame: Hpa, notes: &'static mut [FrameNote]) -> Self {
-        let codec = Codec { forced_write_back: inner.features().forced_write_back };
-        Self { inner, oracle: Mutex::new(Oracle::new(codec, first_frame, notes)) }
+        let oracle = Mutex::new(Oracle::new(inner.features(), first_frame, notes));
+        Self { inner, oracle }
     }
 
     /// Returns the machine itself.
@@ -40,10 +40,22 @@ impl<M: Machine + Bench> Checked<M> {
         self.judge(Event::Resume, || {});
     }
 
+    /// Does what may fail, and shows it to the oracle where it did not.
+    fn judge_if_done<E>(&self, event: Event, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mut oracle = self.oracle.lock();
+        work()?;
+        let verdict = oracle.observe(self.inner.cpu(), event, |slot| self.inner.read(slot));
+        drop(oracle);
+        if let Err(violation) = verdict {
+            self.inner.broken(&violation);
+        }
+        Ok(())
+    }
+
     /// Shows the event to the oracle, and does it.
     fn judge<R>(&self, event: Event, work: impl FnOnce() -> R) -> R {
         let mut oracle = self.oracle.lock();
-        let verdict = oracle.observe(self.inner.cpu(), event);
+        let verdict = oracle.observe(self.inner.cpu(), event, |slot| self.inner.read(slot));
         let result = work();
         drop(oracle);
         if let Err(violation) = verdict {
@@ -66,6 +78,11 @@ impl<M: Machine + Bench> Mmu for Checked<M> {
         let old = self.inner.read(slot);
         let store = Store { slot, old, new: descriptor, is_release: order == Order::Release };
         self.judge(Event::Store(store), || self.inner.write(slot, descriptor, order));
+    }
+
+    fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64> {
+        let store = Store { slot, old, new, is_release: false };
+        self.judge_if_done(Event::Store(store), || self.inner.exchange(slot, old, new))
     }
 
     fn tlbi(&self, op: Tlbi, scope: Scope) {

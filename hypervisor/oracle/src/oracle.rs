@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-use vmsa::{Attributes, Codec, Dsb, Entry, Geometry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE, Scope, Tlbi, Vmid};
+use vmsa::{
+    BbmLevel, Codec, Dirty, Dsb, ENTRIES, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE, Scope,
+    Tlbi, Vmid,
+};
 
 use crate::event::{Event, Place, Store};
 use crate::fact::{Fact, Facts, OutOfFacts, Parts, Stage, Wasted};
@@ -45,6 +48,7 @@ impl fmt::Display for Violation {
 /// The judge of one machine.
 pub struct Oracle<'n> {
     codec: Codec,
+    bbm: BbmLevel,
     first_frame: Hpa,
     notes: &'n mut [FrameNote],
     facts: Facts,
@@ -57,10 +61,11 @@ pub struct Oracle<'n> {
 }
 
 impl<'n> Oracle<'n> {
-    /// Returns the judge of a machine whose memory begins at `first_frame`, with a note for each of its frames.
-    pub const fn new(codec: Codec, first_frame: Hpa, notes: &'n mut [FrameNote]) -> Self {
+    /// Returns the judge of a machine with `features` whose memory begins at `first_frame`, with a note for each of its frames.
+    pub fn new(features: &Features, first_frame: Hpa, notes: &'n mut [FrameNote]) -> Self {
         Self {
-            codec,
+            codec: Codec::of(features),
+            bbm: features.bbm,
             first_frame,
             notes,
             facts: Facts::new(),
@@ -70,15 +75,15 @@ impl<'n> Oracle<'n> {
         }
     }
 
-    /// Judges what a CPU does.
+    /// Judges what a CPU does. `read` reads a descriptor: the tables that a store links, or takes away, are looked at.
     ///
     /// # Errors
     ///
     /// The first rule that it breaks. What the oracle knows afterwards is as if the event had been allowed.
-    pub fn observe(&mut self, cpu: usize, event: Event) -> Result<(), Violation> {
+    pub fn observe(&mut self, cpu: usize, event: Event, read: impl Fn(Hpa) -> u64) -> Result<(), Violation> {
         match event {
             Event::Root { vttbr, geometry } => self.root(vttbr, geometry),
-            Event::Store(store) => self.store(cpu, store),
+            Event::Store(store) => self.store(cpu, store, &read),
             Event::Tlbi(op, scope) => self.tlbi(cpu, op, scope),
             Event::Dsb(kind) => self.dsb(cpu, kind),
             Event::Isb => {
@@ -110,7 +115,7 @@ impl<'n> Oracle<'n> {
         Ok(())
     }
 
-    fn store(&mut self, cpu: usize, store: Store) -> Result<(), Violation> {
+    fn store(&mut self, cpu: usize, store: Store, read: &impl Fn(Hpa) -> u64) -> Result<(), Violation> {
         let table = self.note(store.slot.page_base());
         if !table.is_table() {
             return Ok(());
@@ -120,12 +125,19 @@ impl<'n> Oracle<'n> {
         let place = Place::new(table.vmid().0, ipa, level, store.slot);
         let (old, new) = (self.codec.decode(store.old, level), self.codec.decode(store.new, level));
         let range = IpaRange::new(ipa, level.entry_span());
-        let verdict = self.judge_store(store, place, range, old, new);
-        if old.is_live() && old != new && !is_relaxed(old, new) {
+        let mut verdict = self.judge_store(store, place, range, old, new);
+        if is_cached(old) && old != new && !is_relaxed(old, new) {
             self.ended(cpu, place, range, old)?;
+            self.ended_below(cpu, place, range, old, read)?;
         }
         if new.is_live() && old != new {
-            self.begun(cpu, place, new)?;
+            self.unpublished[cpu % MOST_CPUS] = Some(place);
+        }
+        if let (Entry::Table(table), Some(below)) = (new, level.next())
+            && old != new
+        {
+            self.set_note(table, FrameNote::table(table_vmid(place), below, ipa));
+            verdict = verdict.and(self.linked(place, table, below, ipa, read));
         }
         verdict
     }
@@ -148,8 +160,18 @@ impl<'n> Oracle<'n> {
             (Entry::Leaf(old), Entry::Leaf(new)) if old.attributes.memory != new.attributes.memory => {
                 return broken(Rule::TypeChange, Some(new.output));
             }
-            (Entry::Table(_), Entry::Leaf(_)) | (Entry::Leaf(_), Entry::Table(_)) => {
+            (Entry::Leaf(old), Entry::Leaf(new)) if !self.may_regroup(old, new) => {
+                return broken(Rule::Group, Some(new.output));
+            }
+            (Entry::Table(_), Entry::Leaf(block)) | (Entry::Leaf(block), Entry::Table(_))
+                if !self.may_resize(block, place.vmid, range, new) =>
+            {
                 return broken(Rule::SizeChange, None);
+            }
+            (Entry::Leaf(old), Entry::Leaf(new)) if old.attributes.uncached && !new.attributes.uncached => {
+                if let Some(fact) = self.facts_in(place.vmid, range).next() {
+                    return Err(Violation { rule: Rule::SizeChange, place, frame: None, fact: Some(*fact) });
+                }
             }
             (Entry::Table(old), Entry::Table(new)) if old != new => return broken(Rule::SizeChange, Some(new)),
             _ => {}
@@ -160,7 +182,7 @@ impl<'n> Oracle<'n> {
             return Err(Violation { rule: missing(fact), place, frame: None, fact: Some(*fact) });
         }
         match new {
-            Entry::Table(table) if !old.is_live() => self.judge_link(store, place, table),
+            Entry::Table(table) if !matches!(old, Entry::Table(_)) => self.judge_link(store, place, table),
             Entry::Leaf(leaf) => self.judge_page(place, leaf),
             _ => Ok(()),
         }
@@ -203,14 +225,96 @@ impl<'n> Oracle<'n> {
         self.facts.add(fact).map_err(|OutOfFacts| out_of_room(place))
     }
 
-    fn begun(&mut self, cpu: usize, place: Place, new: Entry) -> Result<(), Violation> {
-        self.unpublished[cpu % MOST_CPUS] = Some(place);
-        if let Entry::Table(table) = new
-            && let Some(level) = Level::from_number(place.level + 1)
-        {
-            self.set_note(table, FrameNote::table(Vmid(place.vmid), level, Ipa(place.ipa)));
+    /// Takes note of what a table led to that was taken away: TLBs may hold its leaves, and the tables below it.
+    fn ended_below(
+        &mut self,
+        cpu: usize,
+        place: Place,
+        range: IpaRange,
+        old: Entry,
+        read: &impl Fn(Hpa) -> u64,
+    ) -> Result<(), Violation> {
+        let (Entry::Table(table), Some(level)) = (old, Level::from_number(place.level + 1)) else { return Ok(()) };
+        let vmid = table_vmid(place);
+        let mut has_leaves = false;
+        for slot in slots(table) {
+            match self.codec.decode(read(slot), level) {
+                Entry::Leaf(_) => has_leaves = true,
+                Entry::Table(below) => {
+                    let index = (slot.0 % PAGE_SIZE) / 8;
+                    let ipa = range.start.add(index * level.entry_span());
+                    let place = Place::new(vmid.0, ipa, level, slot);
+                    let range = IpaRange::new(ipa, level.entry_span());
+                    self.ended(cpu, place, range, Entry::Table(below))?;
+                    self.ended_below(cpu, place, range, Entry::Table(below), read)?;
+                }
+                Entry::Invalid | Entry::Malformed(_) => {}
+            }
+            if has_leaves && level == Level::LEAF {
+                break;
+            }
+        }
+        if !has_leaves {
+            return Ok(());
+        }
+        let stage = Stage::Stored(Wasted::Nothing);
+        let fact = Fact { vmid, range, level: Level::LEAF, is_table: false, writer: cpu as u8, stage };
+        self.facts.add(fact).map_err(|OutOfFacts| out_of_room(place))
+    }
+
+    /// Judges what a table that was just linked leads to, as if it had been written there then.
+    fn linked(
+        &mut self,
+        parent: Place,
+        table: Hpa,
+        level: Level,
+        base: Ipa,
+        read: &impl Fn(Hpa) -> u64,
+    ) -> Result<(), Violation> {
+        for (index, slot) in slots(table).enumerate() {
+            let ipa = base.add(index as u64 * level.entry_span());
+            let place = Place::new(parent.vmid, ipa, level, slot);
+            match self.codec.decode(read(slot), level) {
+                Entry::Invalid => {}
+                Entry::Leaf(leaf) => self.judge_page(place, leaf)?,
+                Entry::Table(below) => {
+                    let raw = read(slot);
+                    self.judge_link(Store { slot, old: 0, new: raw, is_release: true }, place, below)?;
+                    if let Some(next) = level.next() {
+                        self.set_note(below, FrameNote::table(table_vmid(place), next, ipa));
+                        self.linked(place, below, next, ipa, read)?;
+                    }
+                }
+                Entry::Malformed(_) => {
+                    return Err(Violation { rule: Rule::WellFormed, place, frame: None, fact: None });
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Tells whether a leaf may become the other, as far as groups are concerned: a member's permissions change by a break of
+    /// the group; its hint does too, but with FEAT_BBM level 2.
+    fn may_regroup(&self, old: Leaf, new: Leaf) -> bool {
+        let (a, b) = (old.attributes, new.attributes);
+        match (a.contiguous, b.contiguous) {
+            (false, false) => true,
+            (true, true) => a.perms == b.perms,
+            _ => self.bbm == BbmLevel::Direct && a.perms == b.perms,
+        }
+    }
+
+    /// Tells whether a block and a table may take each other's place without a break (DDI 0487, D8.14 "Support levels for
+    /// changing block size"): at level 1 the block is not cached, and what was cached before is gone when the table comes.
+    fn may_resize(&self, block: Leaf, vmid: u16, range: IpaRange, new: Entry) -> bool {
+        let is_clean = || self.facts_in(vmid, range).next().is_none();
+        match self.bbm {
+            BbmLevel::BreakFirst => false,
+            BbmLevel::NoTranslationCaching => {
+                block.attributes.uncached && (matches!(new, Entry::Leaf(_)) || is_clean())
+            }
+            BbmLevel::Direct => true,
+        }
     }
 
     fn tlbi(&mut self, cpu: usize, op: Tlbi, scope: Scope) -> Result<(), Violation> {
@@ -326,15 +430,33 @@ impl<'n> Oracle<'n> {
     }
 }
 
+const fn table_vmid(place: Place) -> Vmid {
+    Vmid(place.vmid)
+}
+
+fn slots(table: Hpa) -> impl Iterator<Item = Hpa> {
+    (0..ENTRIES as u64).map(move |index| table.add(8 * index))
+}
+
+/// Tells whether a TLB may hold the entry: a leaf without the access flag, or with nT, it may not.
+const fn is_cached(entry: Entry) -> bool {
+    match entry {
+        Entry::Table(_) => true,
+        Entry::Leaf(leaf) => leaf.attributes.accessed && !leaf.attributes.uncached,
+        Entry::Invalid | Entry::Malformed(_) => false,
+    }
+}
+
 /// Tells whether an entry became one that allows all that it did. What TLBs hold of it may cost a fault, which is retried; it
 /// gives nobody anything.
 fn is_relaxed(old: Entry, new: Entry) -> bool {
     match (old, new) {
         (Entry::Leaf(old), Entry::Leaf(new)) => {
-            let perms = old.attributes.perms;
-            old.output == new.output
-                && new.attributes.perms.contains(perms)
-                && old.attributes == Attributes { perms, ..new.attributes }
+            let (a, b) = (old.attributes, new.attributes);
+            let is_same_memory = old.output == new.output && a.memory == b.memory;
+            let is_same_size = a.contiguous == b.contiguous && a.uncached == b.uncached;
+            let is_cleaned = a.dirty == Dirty::Dirty && b.dirty == Dirty::Clean;
+            is_same_memory && is_same_size && b.perms.contains(a.perms) && b.accessed && !is_cleaned
         }
         _ => false,
     }

@@ -36,6 +36,7 @@ rules! {
     StoreFirst = 9 "A DSB makes the store visible to table walks before an invalidation counts (D8.14, ordering of TLB maintenance).",
     Completion = 10 "An invalidation is complete only after a DSB of loads and stores on the same CPU, as wide as it is itself (D8.14, completion).",
     CombinedLast = 11 "An invalidation by IPA leaves combined entries: stage 1 is invalidated after the DSB that completed it (D8.14, TLB maintenance).",
+    Group = 18 "The members of a contiguous group change together: all are broken and invalidated first (D8.5, Contiguous bit).",
     Publication = 28 "A DSB makes new entries visible before anything relies on them (B2.3, ordering of table walks).",
     ChildFirst = 29 "A table's entries are written, and ordered, before the entry that links it (B2.3, ordering of table walks).",
     OneParent = 30 "A table is linked at one place and level, and no page of a guest.",

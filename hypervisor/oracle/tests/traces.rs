@@ -2,7 +2,8 @@
 
 use oracle::{Event, FrameNote, Oracle, Rule, Store};
 use vmsa::{
-    Attributes, Codec, Dsb, Entry, Features, Geometry, Hpa, Ipa, Leaf, Level, MemoryType, Perms, Scope, Tlbi, vttbr,
+    Attributes, BbmLevel, Codec, Dsb, Entry, Features, Geometry, Hpa, Ipa, Leaf, Level, MemoryType, Perms, Scope, Tlbi,
+    vttbr,
 };
 use vmsa::{Vmid, range_operand};
 
@@ -12,7 +13,7 @@ const L2: Hpa = Hpa(0x4000_1000);
 const L3: Hpa = Hpa(0x4000_2000);
 const PAGE: Hpa = Hpa(0x4000_8000);
 const IPA: Ipa = Ipa(0x8000_0000);
-const CODEC: Codec = Codec { forced_write_back: false };
+const CODEC: Codec = Codec { forced_write_back: false, hardware_dirty: false, execute_per_level: false };
 
 /// The slot of the page at [`IPA`] plus `number` pages.
 fn slot(number: u64) -> Hpa {
@@ -49,9 +50,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_bbm(BbmLevel::BreakFirst)
+    }
+
+    fn with_bbm(bbm: BbmLevel) -> Self {
+        let features = Features { pa_bits: 48, bbm, ..Features::default() };
+        let geometry = Geometry::new(39, &features).unwrap();
         let notes = Box::leak(vec![FrameNote::default(); 256].into_boxed_slice());
-        let mut bench = Self { oracle: Oracle::new(CODEC, BASE, notes), memory: Default::default() };
-        let geometry = Geometry::new(39, &Features { pa_bits: 48, ..Features::default() }).unwrap();
+        let mut bench = Self { oracle: Oracle::new(&features, BASE, notes), memory: Default::default() };
         let vttbr = vttbr(ROOT, Vmid(1));
         let filled = Event::Filled { frame: BASE, pages: 128 };
         bench.run(0, &[filled, Event::Root { vttbr, geometry }, Event::Vttbr(vttbr), Event::Isb]).unwrap();
@@ -64,7 +70,8 @@ impl Bench {
     }
 
     fn run(&mut self, cpu: usize, events: &[Event]) -> Result<(), Rule> {
-        events.iter().try_for_each(|event| self.oracle.observe(cpu, *event).map_err(|violation| violation.rule))
+        let read = |slot| self.memory.get(&slot).copied().unwrap_or(0);
+        events.iter().try_for_each(|event| self.oracle.observe(cpu, *event, read).map_err(|violation| violation.rule))
     }
 
     fn store(&mut self, cpu: usize, slot: Hpa, new: u64, is_release: bool) -> Result<(), Rule> {
@@ -202,9 +209,120 @@ fn r32_r33_frames_are_free_when_nothing_leads_to_them() {
     bench.put(0, L2, 0).unwrap();
     assert_eq!(bench.run(0, &[ISHST, by_ipa(0), ISH, STAGE1, ISH, free(L3)]), Err(Rule::TableLifetime), "leaves only");
     let mut bench = Bench::new();
+    bench.put(0, slot(0), 0).unwrap();
     bench.put(0, L2, 0).unwrap();
     let all_levels = Event::Tlbi(Tlbi::Ipa { ipa: IPA, level: None, leaf_only: false }, Scope::Broadcast);
-    assert_eq!(bench.run(0, &[ISHST, all_levels, ISH, STAGE1, ISH, free(L3)]), Ok(()));
+    assert_eq!(bench.run(0, &[ISHST, all_levels, ISH, STAGE1, ISH, free(L3)]), Ok(()), "it was empty");
+}
+
+#[test]
+fn r15_a_table_takes_all_that_was_below_it_along() {
+    let free = |frame| Event::Freed { frame, pages: 1 };
+    let detach = |op| {
+        let mut bench = Bench::new();
+        bench.put(0, L2, 0).unwrap();
+        bench.run(0, &[ISHST, Event::Tlbi(op, Scope::Broadcast), ISH, STAGE1, ISH, free(L3)])
+    };
+    assert_eq!(
+        detach(Tlbi::Ipa { ipa: IPA, level: None, leaf_only: false }),
+        Err(Rule::TableLifetime),
+        "a leaf is left"
+    );
+    let operand = range_operand(IPA, 512).unwrap();
+    assert_eq!(detach(Tlbi::Range { operand, level: None, leaf_only: false }), Ok(()));
+    assert_eq!(
+        detach(Tlbi::Range { operand, level: None, leaf_only: true }),
+        Err(Rule::TableLifetime),
+        "the table is left"
+    );
+    assert_eq!(detach(Tlbi::Range { operand, level: Some(Level::L2), leaf_only: false }), Err(Rule::TableLifetime));
+}
+
+#[test]
+fn r29_r30_r34_what_a_table_leads_to_is_judged_when_it_is_linked() {
+    let (middle, last, other) = (Hpa(0x4000_9000), Hpa(0x4000_a000), ROOT.add(8 * 3));
+    let linked = |page, below| {
+        let mut bench = Bench::new();
+        bench.put(0, last, leaf(page)).unwrap();
+        bench.put(0, middle, table(below)).unwrap();
+        bench.put(0, other, table(middle)).map(|()| bench)
+    };
+    assert_eq!(linked(PAGE, L3).err(), Some(Rule::OneParent), "linked somewhere else");
+    assert_eq!(linked(L2, last).err(), Some(Rule::OneParent), "a table as a page");
+    assert_eq!(linked(BASE.add(200 * 4096), last).err(), Some(Rule::Contents));
+    let Ok(mut bench) = linked(PAGE, last) else { panic!("nothing is wrong with it") };
+    assert_eq!(bench.put(0, last, leaf(PAGE.add(0x1000))), Err(Rule::OutputChange), "the inner table is known");
+}
+
+fn block(attributes: Attributes) -> u64 {
+    CODEC.encode(Entry::Leaf(Leaf { output: Hpa(0x4020_0000), attributes }), Level::L2)
+}
+
+#[test]
+fn r5_blocks_and_tables_take_each_others_place_as_the_level_allows() {
+    let plain = Attributes::normal(Perms::READ);
+    let not_cached = Attributes { uncached: true, ..plain };
+    let at = L2.add(8);
+    let block_ipa = Tlbi::Ipa { ipa: Ipa(IPA.0 + (2 << 20)), level: Some(Level::L2), leaf_only: true };
+    let flush = [ISHST, Event::Tlbi(block_ipa, Scope::Broadcast), ISH, STAGE1, ISH];
+    let split = |bbm, steps: &[Option<u64>]| {
+        let mut bench = Bench::with_bbm(bbm);
+        bench.put(0, at, block(plain)).unwrap();
+        for step in steps {
+            match step {
+                Some(raw) => bench.put(0, at, *raw)?,
+                None => bench.run(0, &flush)?,
+            }
+        }
+        bench.run(0, &flush).and_then(|()| bench.run(0, &[Event::Resume]))
+    };
+    let child = Some(table(Hpa(0x4000_9000)));
+    let marked = Some(block(not_cached));
+    assert_eq!(split(BbmLevel::Direct, &[child]), Ok(()));
+    assert_eq!(split(BbmLevel::BreakFirst, &[child]), Err(Rule::SizeChange));
+    assert_eq!(split(BbmLevel::NoTranslationCaching, &[child]), Err(Rule::SizeChange), "nT is not set");
+    assert_eq!(
+        split(BbmLevel::NoTranslationCaching, &[marked, child]),
+        Err(Rule::SizeChange),
+        "what was cached is not gone"
+    );
+    assert_eq!(split(BbmLevel::NoTranslationCaching, &[marked, None, child]), Ok(()));
+    assert_eq!(split(BbmLevel::BreakFirst, &[marked, None, child]), Err(Rule::SizeChange));
+    assert_eq!(split(BbmLevel::BreakFirst, &[Some(0), None, child]), Ok(()));
+}
+
+#[test]
+fn r18_a_member_of_a_group_does_not_change_alone() {
+    let member = |perms, contiguous| {
+        let attributes = Attributes { contiguous, ..Attributes::normal(perms) };
+        CODEC.encode(Entry::Leaf(Leaf { output: PAGE, attributes }), Level::L3)
+    };
+    let change = |bbm, from, to| {
+        let mut bench = Bench::with_bbm(bbm);
+        bench.put(0, slot(16), from).unwrap();
+        bench.put(0, slot(16), to)
+    };
+    let (alone, hinted) = (member(Perms::READ, false), member(Perms::READ, true));
+    assert_eq!(change(BbmLevel::BreakFirst, hinted, alone), Err(Rule::Group));
+    assert_eq!(change(BbmLevel::BreakFirst, alone, hinted), Err(Rule::Group));
+    assert_eq!(change(BbmLevel::Direct, hinted, alone), Ok(()));
+    assert_eq!(change(BbmLevel::Direct, hinted, member(Perms::empty(), true)), Err(Rule::Group), "permissions");
+    assert_eq!(change(BbmLevel::BreakFirst, alone, member(Perms::empty(), false)), Ok(()));
+}
+
+#[test]
+fn a_leaf_that_no_tlb_holds_owes_nothing() {
+    let idle = CODEC.encode(
+        Entry::Leaf(Leaf {
+            output: PAGE,
+            attributes: Attributes { accessed: false, ..Attributes::normal(Perms::READ) },
+        }),
+        Level::L3,
+    );
+    let mut bench = Bench::new();
+    bench.put(0, slot(1), idle).unwrap();
+    bench.put(0, slot(1), 0).unwrap();
+    assert_eq!(bench.oracle.held(), 0);
 }
 
 #[test]

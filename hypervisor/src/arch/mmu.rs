@@ -81,6 +81,11 @@ impl Mmu for RealMmu {
     }
 
     #[inline]
+    fn exchange(&self, at: Hpa, old: u64, new: u64) -> Result<(), u64> {
+        slot(at).compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).map(drop)
+    }
+
+    #[inline]
     fn tlbi(&self, op: Tlbi, scope: Scope) {
         tlb::invalidate(op, scope);
     }

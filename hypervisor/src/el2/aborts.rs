@@ -6,7 +6,7 @@ use hypervisor::exits::Exit;
 use hypervisor::words::Words;
 use log::{debug, error};
 use vm::Fault;
-use vmsa::{ExceptionClass, FaultKind, Syndrome};
+use vmsa::{ExceptionClass, FaultKind, Ipa, Syndrome};
 
 use super::{end_vm, host};
 use crate::arch::{abort_ipa, context, features, take, this_cpu};
@@ -21,19 +21,18 @@ const INSTRUCTION_BYTES: u64 = 4;
 
 /// Serves an access, or has EL1 take the abort.
 pub(super) fn serve(syndrome: Syndrome, exit: Exit) {
-    match syndrome.fault().kind {
-        FaultKind::Translation | FaultKind::AccessFlag | FaultKind::Permission | FaultKind::AddressSize => {
-            let Some(ipa) = abort_ipa(syndrome) else {
-                // The guest's tables have changed since: the access is tried again, and faults anew if it still does.
-                this_cpu().exits.note(exit);
-                return;
-            };
-            match host().system.fault(host().vm, ipa, syndrome.access()) {
-                Fault::Served | Fault::Spurious => _ = this_cpu().exits.note(exit),
-                Fault::Abort => abort(syndrome, exit),
-            }
-        }
-        FaultKind::TlbConflict | FaultKind::Other(_) => abort(syndrome, exit),
+    let kind = syndrome.fault().kind;
+    let ipa = match kind {
+        FaultKind::Other(_) => return abort(syndrome, exit),
+        // No IPA is told, and none is needed: all that this CPU holds goes.
+        FaultKind::TlbConflict => Some(Ipa(0)),
+        _ => abort_ipa(syndrome),
+    };
+    let serve = |ipa| host().system.fault(host().vm, ipa, syndrome.access(), kind);
+    // Where the guest's own tables have changed since, the access is tried again, and faults anew if it still does.
+    match ipa.map_or(Fault::Spurious, serve) {
+        Fault::Served | Fault::Spurious => _ = this_cpu().exits.note(exit),
+        Fault::Abort => abort(syndrome, exit),
     }
 }
 

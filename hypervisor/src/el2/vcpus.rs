@@ -72,7 +72,7 @@ fn wait_until_on() -> ! {
 
 fn run(start: Start) -> ! {
     let host = host();
-    let vttbr = host.system.vttbr(host.vm);
+    let vttbr = host.system.load(host.vm, cpu_index());
     configure(host.system.geometry(host.vm), vttbr);
     // The oracle has to hear of it too.
     host.system.machine().set_vttbr(vttbr);

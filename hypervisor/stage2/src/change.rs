@@ -1,14 +1,26 @@
 //! The only code that writes to tables that a walk can reach.
 //!
-//! Break-before-make is in the types. An entry that was found [`Live`] can be broken, which gives a [`Broken`]: the entry is
-//! invalid, but TLBs may still hold what it said. Only an invalidation turns that into a [`Vacant`], and only a `Vacant` can be
-//! made live. What the architecture allows in place (DDI 0487, D8.13: permissions, the access flag, software bits; never the
-//! output address, the memory type or the size) goes through [`Live::change_perms`].
+//! Break-before-make is in the types. What was found [`Live`] can be broken, and may leave a successor in its place: the
+//! descriptor that is to stand there, without its valid bit, so that for the hardware there is nothing. That makes it
+//! [`Idle`], and only the proof that the operation's invalidation is complete turns an idle entry into a live one. What the
+//! architecture allows in place goes through [`Live::change`]; `edit` holds the rules of when that is.
+//!
+//! The successor stands in the table itself, so that any number of entries can wait for one invalidation. Nobody but the
+//! operation that left it there sees it: the tree's lock is held until it is live.
 
-use vmsa::{Codec, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE, Perms};
+use vmsa::{Codec, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE};
 
-use crate::gather::Gather;
-use crate::{Mmu, Order, Stats};
+use crate::gather::Flushed;
+use crate::{Mmu, Order};
+
+/// How many entries an aligned group has that may translate as one (DDI 0487, D8.5 "Contiguous bit", 4 KiB granule).
+pub(crate) const GROUP: u64 = 16;
+
+/// In an entry without a valid bit: the rest is what shall stand here after the invalidation.
+const PENDING: u64 = 1 << 63;
+/// In an entry without a valid bit, where there was nothing: the rest is what the operation will put here if it succeeds.
+const PREPARED: u64 = 1 << 62;
+const MARKS: u64 = PENDING | PREPARED;
 
 /// An entry's place: in which table, for which addresses.
 #[derive(Clone, Copy, Debug)]
@@ -16,47 +28,89 @@ pub(crate) struct Slot {
     address: Hpa,
     ipa: Ipa,
     level: Level,
+    /// Walks can reach the table.
+    is_linked: bool,
 }
 
-/// An entry that is not live, and of which no TLB holds anything. It was found so while the tree's lock was held, and every
-/// operation under that lock invalidates what it broke before it ends; or it comes from an invalidation of this operation.
+/// An entry that says nothing, and of which no TLB holds anything. It was found so while the tree's lock was held, and every
+/// operation under that lock invalidates what it broke before it ends.
 #[must_use]
 pub(crate) struct Vacant(Slot);
 
-/// An entry that walks can use now.
+/// An entry that says nothing to walks, and will say something if the operation succeeds.
 #[must_use]
-pub(crate) struct Live(Slot);
-
-/// An entry that was live: it is invalid now, and TLBs may hold what it was.
-#[must_use = "the old translation stays usable until it is invalidated"]
-pub(crate) struct Broken(Slot);
-
-/// An entry as it was found.
-pub(crate) enum Place {
-    Vacant(Vacant),
-    Table(Live, Hpa),
-    Leaf(Live, Leaf),
+pub(crate) struct Prepared {
+    slot: Slot,
+    raw: u64,
 }
 
-impl Place {
-    pub(crate) const fn slot(&self) -> Slot {
-        match self {
-            Self::Vacant(vacant) => vacant.0,
-            Self::Table(live, _) | Self::Leaf(live, _) => live.0,
-        }
-    }
+/// An entry that walks can use now, and what it said when it was read.
+#[must_use]
+pub(crate) struct Live {
+    slot: Slot,
+    raw: u64,
+}
+
+/// An entry that no walk can use: it waits for the invalidation of what was here before, or it stands in a table that is not
+/// linked. It can be written at will.
+#[must_use]
+pub(crate) struct Idle {
+    slot: Slot,
+    raw: u64,
+}
+
+/// An entry that says something.
+#[must_use]
+pub(crate) enum Held {
+    Live(Live),
+    Idle(Idle),
+}
+
+/// An entry as it was found.
+#[must_use]
+pub(crate) enum Place {
+    Vacant(Vacant),
+    Prepared(Prepared),
+    Table(Held, Hpa),
+    Leaf(Held, Leaf),
+}
+
+/// The way into a table: the entry that leads to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Via {
+    pub(crate) slot: Slot,
+    pub(crate) table: Hpa,
+    /// Walks can reach the table.
+    pub(crate) is_linked: bool,
 }
 
 impl Slot {
     /// Returns the place that `ipa` has in `table`, a table of `level`.
-    pub(crate) const fn of(table: Hpa, level: Level, ipa: Ipa) -> Self {
+    pub(crate) const fn of(table: Hpa, level: Level, ipa: Ipa, is_linked: bool) -> Self {
         let base = Ipa(ipa.0 & !(level.entry_span() - 1));
-        Self { address: table.add(8 * level.index(ipa) as u64), ipa: base, level }
+        Self { address: table.add(8 * level.index(ipa) as u64), ipa: base, level, is_linked }
     }
 
     /// Returns the addresses that the entry is for.
     pub(crate) const fn span(self) -> IpaRange {
         IpaRange::new(self.ipa, self.level.entry_span())
+    }
+
+    /// Returns the addresses that the entry's group of 16 is for.
+    pub(crate) const fn group(self) -> IpaRange {
+        let span = GROUP * self.level.entry_span();
+        IpaRange::new(Ipa(self.ipa.0 & !(span - 1)), span)
+    }
+
+    /// Returns the entries of the group.
+    pub(crate) fn members(self) -> impl Iterator<Item = Self> {
+        let first = Self { address: Hpa(self.address.0 & !(8 * GROUP - 1)), ipa: self.group().start, ..self };
+        (0..GROUP).map(move |number| first.after(number))
+    }
+
+    /// Returns the entry `number` places further in the table.
+    pub(crate) const fn after(self, number: u64) -> Self {
+        Self { address: self.address.add(8 * number), ipa: self.ipa.add(number * self.level.entry_span()), ..self }
     }
 
     pub(crate) const fn address(self) -> Hpa {
@@ -74,12 +128,47 @@ impl Slot {
 
     /// Reads the entry.
     pub(crate) fn look(self, mmu: &impl Mmu, codec: Codec) -> Place {
-        match codec.decode(mmu.read(self.address), self.level) {
+        let raw = mmu.read(self.address);
+        let held = if raw & Codec::VALID != 0 && self.is_linked {
+            Held::Live(Live { slot: self, raw })
+        } else {
+            Held::Idle(Idle { slot: self, raw })
+        };
+        let said = match raw & (Codec::VALID | MARKS) {
+            PENDING => raw & !MARKS | Codec::VALID,
+            PREPARED => return Place::Prepared(Prepared { slot: self, raw }),
+            _ => raw,
+        };
+        match codec.decode(said, self.level) {
             // Hardware faults on what is malformed as on what is invalid, and caches neither.
             Entry::Invalid | Entry::Malformed(_) => Place::Vacant(Vacant(self)),
-            Entry::Table(table) => Place::Table(Live(self), table),
-            Entry::Leaf(leaf) => Place::Leaf(Live(self), leaf),
+            Entry::Table(table) => Place::Table(held, table),
+            Entry::Leaf(leaf) => Place::Leaf(held, leaf),
         }
+    }
+}
+
+impl Place {
+    pub(crate) const fn slot(&self) -> Slot {
+        match self {
+            Self::Vacant(vacant) => vacant.0,
+            Self::Prepared(prepared) => prepared.slot,
+            Self::Table(held, _) | Self::Leaf(held, _) => held.slot(),
+        }
+    }
+}
+
+impl Held {
+    pub(crate) const fn slot(&self) -> Slot {
+        match self {
+            Self::Live(live) => live.slot,
+            Self::Idle(idle) => idle.slot,
+        }
+    }
+
+    /// Returns the way into the table that the entry leads to.
+    pub(crate) const fn via(&self, table: Hpa) -> Via {
+        Via { slot: self.slot(), table, is_linked: matches!(self, Self::Live(_)) }
     }
 }
 
@@ -90,78 +179,86 @@ impl Vacant {
 
     /// Makes the entry live. The store is a release: what the entry leads to (a table's entries, a page's contents) was
     /// written before, and is seen before it. Visible to every walk once the operation's closing `DSB` is done.
-    pub(crate) fn make(
-        self,
-        mmu: &impl Mmu,
-        codec: Codec,
-        entry: Entry,
-        gather: &mut Gather,
-        stats: &mut Stats,
-    ) -> Live {
+    pub(crate) fn make(self, mmu: &impl Mmu, codec: Codec, entry: Entry) {
         mmu.write(self.0.address, codec.encode(entry, self.0.level), Order::Release);
-        stats.stores += 1;
-        gather.publish();
-        Live(self.0)
+    }
+
+    /// Notes what the operation will put here, without showing it to walks.
+    pub(crate) fn prepare(self, mmu: &impl Mmu, codec: Codec, entry: Entry) {
+        let raw = codec.encode(entry, self.0.level) & !Codec::VALID | PREPARED;
+        mmu.write(self.0.address, raw, Order::Plain);
+    }
+}
+
+impl Prepared {
+    /// Makes the entry live, as [`Vacant::make`] does.
+    pub(crate) fn make(self, mmu: &impl Mmu) {
+        mmu.write(self.slot.address, self.raw & !MARKS | Codec::VALID, Order::Release);
+    }
+
+    /// Forgets what was noted here; returns the table that it would have led to.
+    pub(crate) fn forget(self, mmu: &impl Mmu, codec: Codec) -> Option<(Hpa, Level)> {
+        mmu.write(self.slot.address, 0, Order::Plain);
+        match (codec.decode(self.raw & !MARKS | Codec::VALID, self.slot.level), self.slot.level.next()) {
+            (Entry::Table(table), Some(below)) => Some((table, below)),
+            _ => None,
+        }
     }
 }
 
 impl Live {
     pub(crate) const fn slot(&self) -> Slot {
-        self.0
+        self.slot
     }
 
-    /// Breaks the entry.
-    pub(crate) fn break_entry(self, mmu: &impl Mmu, stats: &mut Stats) -> Broken {
-        mmu.write(self.0.address, 0, Order::Plain);
-        stats.stores += 1;
-        Broken(self.0)
+    /// Takes the entry away; returns what it said at last.
+    pub(crate) fn clear(self, mmu: &impl Mmu, codec: Codec) -> Entry {
+        codec.decode(self.exchange(mmu, |_| 0), self.slot.level)
     }
 
-    /// Gives the leaf that was found here other permissions, in place. Where it loses some, TLBs may hold the old ones until
-    /// the operation's invalidation; where it only gains, a CPU may fault once more on the old ones, and is retried.
-    pub(crate) fn change_perms(
-        self,
-        mmu: &impl Mmu,
-        codec: Codec,
-        leaf: Leaf,
-        perms: Perms,
-        gather: &mut Gather,
-        stats: &mut Stats,
-    ) {
-        let mut changed = leaf;
-        changed.attributes.perms = perms;
-        mmu.write(self.0.address, codec.encode(Entry::Leaf(changed), self.0.level), Order::Plain);
-        stats.stores += 1;
-        if perms.contains(leaf.attributes.perms) {
-            gather.publish();
-        } else {
-            gather.stale_leaf(self.0);
+    /// Takes the entry away and leaves a successor, which what it said at last decides; returns that.
+    pub(crate) fn replace(self, mmu: &impl Mmu, codec: Codec, successor: impl Fn(Entry) -> Entry) -> Entry {
+        let level = self.slot.level;
+        let pending = |raw| codec.encode(successor(codec.decode(raw, level)), level) & !Codec::VALID | PENDING;
+        codec.decode(self.exchange(mmu, pending), level)
+    }
+
+    /// Changes the entry in place, to what `change` makes of what it says.
+    pub(crate) fn change(self, mmu: &impl Mmu, codec: Codec, change: impl Fn(Entry) -> Entry) {
+        let level = self.slot.level;
+        self.exchange(mmu, |raw| codec.encode(change(codec.decode(raw, level)), level));
+    }
+
+    /// Writes what `new` makes of the descriptor, in one step even if a walk updates it meanwhile; returns what it was.
+    fn exchange(&self, mmu: &impl Mmu, new: impl Fn(u64) -> u64) -> u64 {
+        let mut raw = self.raw;
+        while let Err(now) = mmu.exchange(self.slot.address, raw, new(raw)) {
+            raw = now;
         }
+        raw
     }
 }
 
-impl Broken {
-    pub(crate) const fn slot(&self) -> Slot {
-        self.0
+impl Idle {
+    /// Says something else.
+    pub(crate) fn rewrite(self, mmu: &impl Mmu, codec: Codec, entry: Entry) {
+        let raw = codec.encode(entry, self.slot.level);
+        let raw = if self.is_pending() { raw & !Codec::VALID | PENDING } else { raw };
+        mmu.write(self.slot.address, raw, Order::Plain);
     }
 
-    /// Leaves the invalidation of a leaf to the end of the operation.
-    pub(crate) fn gather_leaf(self, gather: &mut Gather) {
-        gather.stale_leaf(self.0);
+    /// Says nothing any more.
+    pub(crate) fn clear(self, mmu: &impl Mmu) {
+        mmu.write(self.slot.address, 0, Order::Plain);
     }
 
-    /// Leaves the invalidation of a table, and of all that it led to, to the end of the operation; then it is freed.
-    pub(crate) fn gather_table(self, gather: &mut Gather) {
-        gather.stale_table(self.0);
+    /// Makes an entry live that waited for an invalidation, now that it is complete.
+    pub(crate) fn make(self, mmu: &impl Mmu, _proof: &Flushed) {
+        mmu.write(self.slot.address, self.raw & !MARKS | Codec::VALID, Order::Release);
     }
 
-    /// The same for a table that has no live entries.
-    pub(crate) fn gather_empty_table(self, gather: &mut Gather) {
-        gather.stale_empty_table(self.0);
-    }
-
-    /// Takes note that this entry's invalidation was completed.
-    pub(crate) fn invalidated(self, _proof: &crate::Flushed) -> Vacant {
-        Vacant(self.0)
+    /// Tells whether the entry waits for an invalidation.
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.raw & Codec::VALID == 0
     }
 }

@@ -1,11 +1,9 @@
 //! What one operation broke, until its one invalidation.
 
-use vmsa::{Dsb, Hpa, IpaRange, Level};
+use vmsa::{Hpa, IpaRange, Level};
 
+use crate::Tables;
 use crate::change::Slot;
-use crate::invalidate::invalidate;
-use crate::tree::free_subtree;
-use crate::{Mmu, Stage2, Tables};
 
 /// Proof that an operation is complete: no CPU holds anything of what it broke. What the broken entries led to may be given
 /// back.
@@ -18,35 +16,32 @@ impl Flushed {
     pub const fn never_mapped() -> Self {
         Self(())
     }
+
+    /// Returns the proof, for the code that has just completed an invalidation.
+    pub(crate) const fn now() -> Self {
+        Self(())
+    }
 }
 
 /// How many ranges one operation keeps apart. A decommit reaches each mapping of a VMO, and few have more than this.
 const MOST_RANGES: usize = 4;
 
-/// The addresses whose old translations TLBs may hold: a range for each part of the operation, as long as there is room.
-#[derive(Clone, Copy, Debug, Default)]
+/// Addresses whose old translations TLBs may hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stale {
-    ranges: [Option<IpaRange>; MOST_RANGES],
-    /// The next address begins another part.
-    is_apart: bool,
+    pub(crate) range: IpaRange,
+    /// The level of the leaves that were there: of all of them, or of the smallest.
+    pub(crate) level: Level,
+    /// They were all of that level.
+    pub(crate) is_uniform: bool,
 }
 
 impl Stale {
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = IpaRange> {
-        self.ranges.into_iter().flatten()
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.ranges[0].is_none()
-    }
-
-    /// Adds to the last range, or to a new one where a part begins and there is room.
-    fn add(&mut self, range: IpaRange) {
-        let is_apart = core::mem::take(&mut self.is_apart) || self.is_empty();
-        let used = self.ranges().count();
-        match self.ranges.get_mut(used).filter(|_| is_apart) {
-            Some(free) => *free = Some(range),
-            None => self.ranges[used - 1] = self.ranges[used - 1].map(|last| last.hull(range)),
+    fn hull(self, other: Self) -> Self {
+        Self {
+            range: self.range.hull(other.range),
+            level: self.level.max(other.level),
+            is_uniform: self.is_uniform && other.is_uniform && self.level == other.level,
         }
     }
 }
@@ -55,11 +50,31 @@ impl Stale {
 #[must_use]
 #[derive(Default)]
 pub(crate) struct Gather {
-    stale: Stale,
+    /// A range for each part of the operation, as long as there is room.
+    stale: [Option<Stale>; MOST_RANGES],
+    /// The next address begins another part.
+    is_apart: bool,
+    /// Entries that led to tables are among what was broken.
     has_tables: bool,
+    /// Entries were made, or allow more, that walks may not see yet.
     has_unpublished: bool,
+    /// Where entries wait for the invalidation: from the first to the last of each part.
+    waiting: [Option<IpaRange>; MOST_RANGES],
     /// Tables that are out of the tree, by their level: L1, L2, L3.
     detached: [Option<Hpa>; 3],
+}
+
+/// What an invalidation has to reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Broken {
+    pub(crate) stale: [Option<Stale>; MOST_RANGES],
+    pub(crate) has_tables: bool,
+}
+
+impl Broken {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Stale> {
+        self.stale.into_iter().flatten()
+    }
 }
 
 impl Gather {
@@ -70,28 +85,66 @@ impl Gather {
 
     /// Begins another part of the operation, whose addresses may be far from the last one's.
     pub(crate) const fn begin_part(&mut self) {
-        self.stale.is_apart = true;
+        self.is_apart = true;
     }
 
     /// Takes note of a leaf that TLBs may hold as it was.
     pub(crate) fn stale_leaf(&mut self, slot: Slot) {
-        self.stale.add(slot.span());
+        self.stale(Stale { range: slot.span(), level: slot.level(), is_uniform: true });
     }
 
-    /// Takes note of an entry that led to a table with live entries, which TLBs may hold too.
+    /// Takes note of an entry that led to a table with live entries, which TLBs may hold too, whatever they were.
     pub(crate) fn stale_table(&mut self, slot: Slot) {
-        self.stale_leaf(slot);
+        self.stale(Stale { range: slot.span(), level: Level::LEAF, is_uniform: false });
         self.has_tables = true;
     }
 
     /// Takes note of an entry that led to a table without live entries. Those that this operation took away are stale
     /// already; of the table itself an invalidation of any address below it is enough.
     pub(crate) fn stale_empty_table(&mut self, slot: Slot) {
-        let is_covered = self.stale.ranges().any(|stale| !stale.intersection(slot.span()).is_empty());
+        let is_covered = self.stale.iter().flatten().any(|stale| !stale.range.intersection(slot.span()).is_empty());
         if !is_covered {
-            self.stale.add(IpaRange::page(slot.span().start));
+            let range = IpaRange::page(slot.span().start);
+            self.stale(Stale { range, level: Level::LEAF, is_uniform: true });
         }
         self.has_tables = true;
+    }
+
+    /// Adds to the last range, or to a new one where a part begins and there is room.
+    fn stale(&mut self, new: Stale) {
+        let used = self.stale.iter().flatten().count();
+        let is_apart = core::mem::take(&mut self.is_apart) || used == 0;
+        match self.stale.get_mut(used).filter(|_| is_apart) {
+            Some(free) => *free = Some(new),
+            None => self.stale[used - 1] = self.stale[used - 1].map(|last| last.hull(new)),
+        }
+    }
+
+    /// Takes note of an entry that waits for the invalidation.
+    pub(crate) fn wait(&mut self, slot: Slot) {
+        let (span, near) = (slot.span(), slot.level().table_span());
+        let is_near = |range: &IpaRange| range.start.0 / near == span.start.0 / near;
+        let used = self.waiting.iter().flatten().count();
+        let with_neighbour = self.waiting.iter().flatten().position(is_near);
+        let place = with_neighbour.unwrap_or(used.min(MOST_RANGES - 1));
+        self.waiting[place] = Some(self.waiting[place].map_or(span, |range| range.hull(span)));
+    }
+
+    /// Returns where entries wait, and forgets it.
+    pub(crate) fn take_waiting(&mut self) -> impl Iterator<Item = IpaRange> + use<> {
+        core::mem::take(&mut self.waiting).into_iter().flatten()
+    }
+
+    /// Returns what was broken since the last time, if anything was.
+    pub(crate) fn take_broken(&mut self) -> Option<Broken> {
+        let broken =
+            Broken { stale: core::mem::take(&mut self.stale), has_tables: core::mem::take(&mut self.has_tables) };
+        broken.ranges().next().map(|_| broken)
+    }
+
+    /// Tells whether something was made that walks may not see yet, and takes note that they will.
+    pub(crate) const fn take_unpublished(&mut self) -> bool {
+        core::mem::replace(&mut self.has_unpublished, false)
     }
 
     /// Keeps a table of `level` that is out of the tree until the invalidation.
@@ -102,35 +155,63 @@ impl Gather {
         }
     }
 
-    /// Makes what was made visible and what was broken unreachable, on every CPU, and gives the detached tables back.
-    pub(crate) fn close<M: Mmu, T: Tables>(mut self, tree: &mut Stage2, mmu: &M, tables: &mut T) -> Flushed {
-        let proof = self.flush(tree, mmu);
+    /// Returns the tables that are out of the tree, each with its level, against the proof that no walk reaches them.
+    pub(crate) fn next_detached(&mut self, tables: &impl Tables, _proof: &Flushed) -> Option<(Hpa, Level)> {
         for (level, head) in [Level::L1, Level::L2, Level::L3].into_iter().zip(&mut self.detached) {
-            while let Some(table) = head.take() {
+            if let Some(table) = *head {
                 *head = tables.next(table);
-                tree.stats.tables -= free_subtree(tree.codec, mmu, tables, table, level);
+                return Some((table, level));
             }
         }
-        proof
-    }
-
-    /// Does what [`Gather::close`] does, but for giving tables back.
-    pub(crate) fn flush(&mut self, tree: &mut Stage2, mmu: &impl Mmu) -> Flushed {
-        let has_unpublished = core::mem::take(&mut self.has_unpublished);
-        let leaf_only = !core::mem::take(&mut self.has_tables);
-        let stale = core::mem::take(&mut self.stale);
-        if !stale.is_empty() {
-            tree.under_own_vmid(mmu, |issue| invalidate(issue, &stale, leaf_only));
-        } else if has_unpublished {
-            mmu.dsb(Dsb::Ishst);
-            tree.stats.dsb += 1;
-        }
-        Flushed(())
+        None
     }
 }
 
 impl Drop for Gather {
     fn drop(&mut self) {
-        assert!(self.stale.is_empty() && self.detached == [None; 3], "a gather was dropped before its invalidation");
+        let is_done = self.stale == [None; MOST_RANGES] && self.waiting == [None; MOST_RANGES];
+        assert!(is_done && self.detached == [None; 3], "a gather was dropped before its invalidation");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use vmsa::Ipa;
+
+    use super::*;
+
+    fn page(ipa: u64) -> Slot {
+        Slot::of(Hpa(0x1000), Level::L3, Ipa(ipa), true)
+    }
+
+    #[test]
+    fn parts_are_kept_apart_while_there_is_room() {
+        let mut gather = Gather::default();
+        for part in 0..6 {
+            gather.begin_part();
+            gather.stale_leaf(page(part << 32));
+            gather.stale_leaf(page((part << 32) + 0x3000));
+        }
+        let ranges: Vec<_> = gather.take_broken().unwrap().ranges().map(|stale| stale.range.pages()).collect();
+        assert_eq!(ranges, [4, 4, 4, (2 << 20) + 4]);
+    }
+
+    #[test]
+    fn leaves_of_two_levels_have_no_level_in_common() {
+        let mut gather = Gather::default();
+        gather.stale_leaf(page(0x20_0000));
+        gather.stale_leaf(Slot::of(Hpa(0x1000), Level::L2, Ipa(0x40_0000), true));
+        let stale = gather.take_broken().unwrap().ranges().next().unwrap();
+        assert_eq!((stale.level, stale.is_uniform), (Level::L3, false));
+    }
+
+    #[test]
+    #[should_panic(expected = "before its invalidation")]
+    fn a_gather_cannot_be_forgotten() {
+        let mut gather = Gather::default();
+        gather.stale_leaf(page(0));
     }
 }

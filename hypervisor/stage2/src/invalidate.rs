@@ -1,65 +1,68 @@
 //! Which invalidation an operation's broken entries get, and the sequence that makes it complete.
 
-use vmsa::{Dsb, Features, IpaRange, Level, PAGE_SIZE, RangeOperand, Scope, Tlbi, range_operand};
+use vmsa::{Dsb, Features, IpaRange, Level, RangeOperand, Scope, Tlbi, range_operand};
 
-use crate::gather::Stale;
+use crate::gather::{Broken, Stale};
 use crate::{Mmu, Stage2, Stats};
 
-/// The most pages that are invalidated one by one. An invalidation by IPA is broadcast, and every CPU looks through its TLB for
-/// it; one for the VMID costs the guest its whole working set. KVM and Xen draw no line (they issue one a page), Zircon draws
-/// it at 16 for stage 1; at 32 an operation on a whole table (512 pages) is a single invalidation.
-const MOST_PAGES: u64 = 32;
+/// The most leaves that are invalidated one by one. An invalidation by IPA is broadcast, and every CPU looks through its TLB
+/// for it; one for the VMID costs the guest its whole working set. KVM and Xen draw no line (they issue one a page), Zircon
+/// draws it at 16 for stage 1; at 32 an operation on a whole table (512 pages) is a single invalidation.
+const MOST_LEAVES: u64 = 32;
 
 /// What is invalidated by stage 2, before stage 1 and the combined entries are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Invalidation {
-    /// Each page of the range by its IPA.
-    Pages(IpaRange),
+    /// Each leaf of the range by its IPA: the range, and the level of the leaves.
+    Leaves(IpaRange, Level),
     /// The range, in one operation.
     Range(RangeOperand),
     /// Everything of the VMID, stage 1 and combined entries included.
     Vmid,
 }
 
-/// Returns how `stale` is invalidated on a machine with `features`.
+/// Returns how a range whose leaves were of `level`, or none smaller, is invalidated on a machine with `features`. Members of a
+/// contiguous group count one by one: a TLB need not have taken the hint.
 ///
-/// | stale | without FEAT_TLBIRANGE | with it |
+/// | leaves in the range | without FEAT_TLBIRANGE | with it |
 /// | --- | --- | --- |
-/// | 1 page | by IPA | by IPA |
-/// | 2 to 32 pages | each by IPA | one range |
-/// | more, up to 8 GiB | the VMID | one range |
-/// | more than 8 GiB | the VMID | the VMID |
-pub const fn invalidation_for(stale: IpaRange, features: &Features) -> Invalidation {
-    let pages = stale.pages();
-    if pages <= 1 {
-        return Invalidation::Pages(stale);
+/// | 1, of any size | by IPA | by IPA |
+/// | 2 to 32 | each by IPA | one range |
+/// | more | the VMID | one range |
+///
+/// A range of more than 8 GiB is more than one range operation covers: it goes as without FEAT_TLBIRANGE.
+pub const fn invalidation_for(range: IpaRange, level: Level, features: &Features) -> Invalidation {
+    let leaves = range.len().div_ceil(level.entry_span());
+    if leaves <= 1 {
+        return Invalidation::Leaves(range, level);
     }
-    let operand = if features.tlbi_range { range_operand(stale.start, pages) } else { None };
+    let operand = if features.tlbi_range { range_operand(range.start, range.pages()) } else { None };
     match operand {
         Some(operand) => Invalidation::Range(operand),
-        None if pages <= MOST_PAGES => Invalidation::Pages(stale),
+        None if leaves <= MOST_LEAVES => Invalidation::Leaves(range, level),
         None => Invalidation::Vmid,
     }
 }
 
-/// Invalidates what is stale for the VMID in effect, on every CPU, and waits until that is done.
+/// Invalidates what was broken for the VMID in effect, on every CPU, and waits until that is done.
 ///
 /// The order is the architecture's (DDI 0487, D8.14, "TLB maintenance for stage 2"): the stores reach the walks before the
 /// stage-2 entries go; those are gone everywhere before the combined entries go, since a walk could make a new combined entry
 /// of an old stage-2 one; and those are gone before anything relies on it. An invalidation by IPA does not touch combined
 /// entries, and TLBs may combine even while the guest's stage 1 is off.
-pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, stale: &Stale, leaf_only: bool) {
+pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, broken: &Broken) {
     issue.dsb(Dsb::Ishst);
-    // Leaves are pages: a table's removal is what takes the form for all levels.
     let features = issue.mmu.features();
-    let level = if leaf_only && features.level_hint { Some(Level::L3) } else { None };
-    if is_cheaper_by_vmid(stale, features) {
-        return issue.vmid();
+    if is_cheaper_by_vmid(broken, features) {
+        issue.tlbi(Tlbi::Vmid);
+        return issue.dsb(Dsb::Ish);
     }
-    for range in stale.ranges() {
-        match invalidation_for(range, features) {
-            Invalidation::Range(operand) => issue.tlbi(Tlbi::Range { operand, level, leaf_only }),
-            _ => issue.pages(range, level, leaf_only),
+    let leaf_only = !broken.has_tables;
+    for Stale { range, level, is_uniform } in broken.ranges() {
+        let hint = (leaf_only && is_uniform && features.level_hint).then_some(level);
+        match invalidation_for(range, level, features) {
+            Invalidation::Range(operand) => issue.tlbi(Tlbi::Range { operand, level: hint, leaf_only }),
+            _ => issue.leaves(range, level, hint, leaf_only),
         }
     }
     issue.dsb(Dsb::Ish);
@@ -67,17 +70,17 @@ pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, stale: &Stale, leaf_on
     issue.dsb(Dsb::Ish);
 }
 
-/// Tells whether one of the ranges asks for the VMID, or all of them together for too many pages.
-fn is_cheaper_by_vmid(stale: &Stale, features: &Features) -> bool {
+/// Tells whether one of the ranges asks for the VMID, or all of them together for too many leaves.
+fn is_cheaper_by_vmid(broken: &Broken, features: &Features) -> bool {
     let mut one_by_one = 0;
-    for range in stale.ranges() {
-        match invalidation_for(range, features) {
-            Invalidation::Pages(range) => one_by_one += range.pages(),
+    for stale in broken.ranges() {
+        match invalidation_for(stale.range, stale.level, features) {
+            Invalidation::Leaves(range, level) => one_by_one += range.len().div_ceil(level.entry_span()),
             Invalidation::Range(_) => {}
             Invalidation::Vmid => return true,
         }
     }
-    one_by_one > MOST_PAGES
+    one_by_one > MOST_LEAVES
 }
 
 impl Stage2 {
@@ -101,12 +104,6 @@ pub(crate) struct Issue<'a, M> {
 }
 
 impl<M: Mmu> Issue<'_, M> {
-    /// Invalidates everything of the VMID, stage 1 and combined entries included, once earlier stores are visible.
-    pub(crate) fn vmid(&mut self) {
-        self.tlbi(Tlbi::Vmid);
-        self.dsb(Dsb::Ish);
-    }
-
     fn switch(&mut self, vttbr: u64) {
         self.mmu.set_vttbr(vttbr);
         self.mmu.isb();
@@ -123,11 +120,11 @@ impl<M: Mmu> Issue<'_, M> {
         self.stats.count(op);
     }
 
-    fn pages(&mut self, range: IpaRange, level: Option<Level>, leaf_only: bool) {
+    fn leaves(&mut self, range: IpaRange, of: Level, level: Option<Level>, leaf_only: bool) {
         let mut ipa = range.start.page_base();
         while ipa < range.end {
             self.tlbi(Tlbi::Ipa { ipa, level, leaf_only });
-            ipa = ipa.add(PAGE_SIZE);
+            ipa = ipa.add(of.entry_span());
         }
     }
 }
@@ -138,18 +135,22 @@ mod tests {
 
     use super::*;
 
-    fn chosen(pages: u64, tlbi_range: bool) -> Invalidation {
+    fn chosen(leaves: u64, level: Level, tlbi_range: bool) -> Invalidation {
         let features = Features { tlbi_range, ..Features::default() };
-        invalidation_for(IpaRange::new(Ipa(0x8000_0000), pages * PAGE_SIZE), &features)
+        invalidation_for(IpaRange::new(Ipa(0x8000_0000), leaves * level.entry_span()), level, &features)
     }
 
     #[test]
     fn the_cheapest_invalidation_is_chosen() {
-        assert!(matches!(chosen(1, true), Invalidation::Pages(_)));
-        assert!(matches!(chosen(2, true), Invalidation::Range(_)));
-        assert!(matches!(chosen(RangeOperand::MAX_PAGES, true), Invalidation::Range(_)));
-        assert_eq!(chosen(RangeOperand::MAX_PAGES + 1, true), Invalidation::Vmid);
-        assert!(matches!(chosen(32, false), Invalidation::Pages(_)));
-        assert_eq!(chosen(33, false), Invalidation::Vmid);
+        for level in [Level::L3, Level::L2] {
+            assert!(matches!(chosen(1, level, true), Invalidation::Leaves(..)));
+            assert!(matches!(chosen(2, level, true), Invalidation::Range(_)));
+            assert!(matches!(chosen(32, level, false), Invalidation::Leaves(..)));
+            assert_eq!(chosen(33, level, false), Invalidation::Vmid);
+        }
+        assert!(matches!(chosen(RangeOperand::MAX_PAGES, Level::L3, true), Invalidation::Range(_)));
+        assert_eq!(chosen(RangeOperand::MAX_PAGES + 1, Level::L3, true), Invalidation::Vmid);
+        assert!(matches!(chosen(8, Level::L1, true), Invalidation::Range(_)));
+        assert!(matches!(chosen(9, Level::L1, true), Invalidation::Leaves(..)), "nine blocks of 1 GiB");
     }
 }

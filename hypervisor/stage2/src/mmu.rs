@@ -22,6 +22,14 @@ pub trait Mmu {
     /// Writes a descriptor with one 64-bit access.
     fn write(&self, slot: Hpa, descriptor: u64, order: Order);
 
+    /// Replaces a descriptor that says `old`, in one atomic step that is ordered as [`Order::Release`]. For live entries: table
+    /// walks may set the flags of leaves at any time (FEAT_HAFDBS).
+    ///
+    /// # Errors
+    ///
+    /// The descriptor says something else: that.
+    fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64>;
+
     /// Issues an invalidation for the VMID that is in effect on this CPU.
     fn tlbi(&self, op: Tlbi, scope: Scope);
 

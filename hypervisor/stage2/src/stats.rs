@@ -21,6 +21,10 @@ pub struct Stats {
     pub isb: u64,
     /// Tables in the tree now, the root's included.
     pub tables: u64,
+    /// Blocks that became tables.
+    pub splits: u64,
+    /// Tables that became blocks.
+    pub merges: u64,
 }
 
 impl Stats {

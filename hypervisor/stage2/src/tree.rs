@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 
-use vmsa::{Attributes, Codec, ENTRIES, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, Perms, Vmid, vttbr};
+use vmsa::{Attributes, BbmLevel, Codec, ENTRIES, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, Vmid, vttbr};
 
 use crate::change::{Place, Slot};
 use crate::walk::{Next, Visitor, Walker};
@@ -13,8 +13,9 @@ use crate::{Mmu, Stats, Tables};
 pub struct Stage2 {
     pub(crate) geometry: Geometry,
     pub(crate) codec: Codec,
+    pub(crate) bbm: BbmLevel,
     pub(crate) root: Hpa,
-    pub(crate) vmid: Vmid,
+    pub(crate) vmid: Option<Vmid>,
     pub(crate) stats: Stats,
 }
 
@@ -50,13 +51,13 @@ impl Walk {
 }
 
 impl Stage2 {
-    /// Returns an empty tree. `root` are [`Geometry::root_tables`] adjacent tables, zeroed, aligned to their total size; of
-    /// `vmid` no CPU holds anything.
-    pub fn new(geometry: Geometry, features: &Features, root: Hpa, vmid: Vmid) -> Self {
+    /// Returns an empty tree, without a VMID. `root` are [`Geometry::root_tables`] adjacent tables, zeroed, aligned to their
+    /// total size. Of `features` it uses all that there are; whoever wants less says less.
+    pub fn new(geometry: Geometry, features: &Features, root: Hpa) -> Self {
         debug_assert!(root.0.is_multiple_of(geometry.root_bytes().next_power_of_two()), "{root} for {geometry:?}");
         let stats = Stats { tables: geometry.root_tables() as u64, ..Stats::default() };
-        let codec = Codec { forced_write_back: features.forced_write_back };
-        Self { geometry, codec, root, vmid, stats }
+        let codec = Codec::of(features);
+        Self { geometry, codec, bbm: features.bbm, root, vmid: None, stats }
     }
 
     /// Returns the shape of the tree.
@@ -64,9 +65,23 @@ impl Stage2 {
         self.geometry
     }
 
-    /// Returns what VTTBR_EL2 holds while this tree is in use.
-    pub const fn vttbr(&self) -> u64 {
-        vttbr(self.root, self.vmid)
+    /// Returns the VMID that the tree has now.
+    pub const fn vmid(&self) -> Option<Vmid> {
+        self.vmid
+    }
+
+    /// Gives the tree a VMID of which no CPU holds anything, or takes its VMID away while no CPU has it in use. Without one,
+    /// nothing that the tree says is in any TLB.
+    pub fn set_vmid(&mut self, mmu: &impl Mmu, vmid: Option<Vmid>) {
+        self.vmid = vmid;
+        if vmid.is_some() {
+            mmu.root_made(self.vttbr(), self.geometry);
+        }
+    }
+
+    /// Returns what VTTBR_EL2 holds while this tree is in use, which it can be once it has a VMID.
+    pub fn vttbr(&self) -> u64 {
+        vttbr(self.root, self.vmid.unwrap_or(Vmid(0)))
     }
 
     /// Returns the tree's root.
@@ -88,13 +103,6 @@ impl Stage2 {
         let Ok(()) = Walker::of(self, mmu).walk(IpaRange::page(ipa), &mut last);
         last.0.map(|slot| Walk::read(slot, mmu, self.codec))
     }
-
-    /// Tells whether the tables allow `perms` at `ipa` now.
-    pub fn allows(&self, mmu: &impl Mmu, ipa: Ipa, perms: Perms) -> bool {
-        self.walk(mmu, ipa)
-            .and_then(|walk| walk.page(ipa))
-            .is_some_and(|(_, attributes)| attributes.perms.contains(perms) && attributes.accessed)
-    }
 }
 
 /// Remembers the last entry on the way down.
@@ -106,8 +114,8 @@ impl Visitor for Last {
     fn visit(&mut self, place: Place, _part: IpaRange) -> Result<Next, Infallible> {
         self.0 = Some(place.slot());
         Ok(match place {
-            Place::Table(via, table) => Next::Descend(via, table),
-            Place::Vacant(_) | Place::Leaf(..) => Next::Same,
+            Place::Table(held, table) => Next::Descend(held.via(table)),
+            Place::Vacant(_) | Place::Prepared(_) | Place::Leaf(..) => Next::Same,
         })
     }
 }
@@ -116,8 +124,9 @@ impl Visitor for Last {
 pub(crate) fn free_subtree<M: Mmu, T: Tables>(codec: Codec, mmu: &M, tables: &mut T, table: Hpa, level: Level) -> u64 {
     let mut freed = 1;
     if let Some(below) = level.next() {
-        for index in 0..ENTRIES as u64 {
-            if let Entry::Table(child) = codec.decode(mmu.read(table.add(index * 8)), level) {
+        let first = Slot::of(table, level, Ipa(0), false);
+        for number in 0..ENTRIES as u64 {
+            if let Place::Table(_, child) = first.after(number).look(mmu, codec) {
                 freed += free_subtree(codec, mmu, tables, child, below);
             }
         }

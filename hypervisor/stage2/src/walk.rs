@@ -2,21 +2,21 @@
 
 use vmsa::{Codec, Geometry, Hpa, Ipa, IpaRange, Level, PAGE_SIZE};
 
-use crate::change::{Live, Place, Slot};
+use crate::change::{Place, Slot, Via};
 use crate::{Mmu, Stage2};
 
 /// What a visit did, and where the walk goes on.
 pub(crate) enum Next {
-    /// Nothing, or nothing that made an entry live or took one away.
+    /// Nothing, or nothing that gave the table an entry or took one away.
     Same,
-    /// The entry was not live and is now.
+    /// The table has an entry more.
     Made,
-    /// The entry was live and is not now.
-    Broken,
+    /// The table has that many entries more, of which this is the first.
+    MadeMany(u64),
+    /// The table has an entry less.
+    Gone,
     /// Into the table that the entry leads to.
-    Descend(Live, Hpa),
-    /// Into the table that the entry leads to since this visit.
-    DescendMade(Live, Hpa),
+    Descend(Via),
 }
 
 /// What a range operation does at each entry.
@@ -27,11 +27,12 @@ pub(crate) trait Visitor {
     /// Visits an entry; `part` is what the range and the entry have in common.
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, Self::Error>;
 
-    /// Is told by how many the live entries of a table have changed.
+    /// Is told by how many the entries of a table have changed.
     fn note(&mut self, _table: Hpa, _delta: i32) {}
 
-    /// Leaves a table of `level` that was visited, also when the walk is given up in it.
-    fn leave(&mut self, _via: Live, _table: Hpa, _level: Level) -> Next {
+    /// Leaves a table that was visited for `part`, also when the walk is given up in it. What became of the entry that leads
+    /// to it is [`Next::Same`] or [`Next::Gone`].
+    fn leave(&mut self, _via: Via, _part: IpaRange) -> Next {
         Next::Same
     }
 }
@@ -44,6 +45,14 @@ pub(crate) struct Walker<'m, M> {
     root: Hpa,
 }
 
+/// A table under the walker's eyes.
+#[derive(Clone, Copy)]
+struct Table {
+    address: Hpa,
+    level: Level,
+    is_linked: bool,
+}
+
 impl<'m, M: Mmu> Walker<'m, M> {
     pub(crate) const fn of(tree: &Stage2, mmu: &'m M) -> Self {
         Self { mmu, codec: tree.codec, geometry: tree.geometry, root: tree.root }
@@ -53,65 +62,58 @@ impl<'m, M: Mmu> Walker<'m, M> {
     /// tree's space. The tables of a concatenated root are walked one after the other.
     pub(crate) fn walk<V: Visitor>(&self, range: IpaRange, visitor: &mut V) -> Result<(), V::Error> {
         debug_assert!(!range.is_empty() && range.end <= self.geometry.limit(), "{range:?}");
-        let start = self.geometry.start();
-        let first = range.start.0 / start.table_span();
-        let last = (range.end.0 - 1) / start.table_span();
+        let level = self.geometry.start();
+        let first = range.start.0 / level.table_span();
+        let last = (range.end.0 - 1) / level.table_span();
         for number in first..=last {
-            let span = IpaRange::new(Ipa(number * start.table_span()), start.table_span());
-            self.table(self.root.add(number * PAGE_SIZE), start, range.intersection(span), visitor)?;
+            let span = IpaRange::new(Ipa(number * level.table_span()), level.table_span());
+            let table = Table { address: self.root.add(number * PAGE_SIZE), level, is_linked: true };
+            self.table(table, range.intersection(span), visitor)?;
         }
         Ok(())
     }
 
-    fn table<V: Visitor>(&self, table: Hpa, level: Level, range: IpaRange, visitor: &mut V) -> Result<(), V::Error> {
+    fn table<V: Visitor>(&self, table: Table, range: IpaRange, visitor: &mut V) -> Result<(), V::Error> {
         let mut delta = 0;
-        let result = self.entries(table, level, range, visitor, &mut delta);
+        let result = self.entries(table, range, visitor, &mut delta);
         if delta != 0 {
-            visitor.note(table, delta);
+            visitor.note(table.address, delta);
         }
         result
     }
 
     fn entries<V: Visitor>(
         &self,
-        table: Hpa,
-        level: Level,
+        table: Table,
         range: IpaRange,
         visitor: &mut V,
         delta: &mut i32,
     ) -> Result<(), V::Error> {
         let mut at = range.start;
         while at < range.end {
-            let slot = Slot::of(table, level, at);
+            let slot = Slot::of(table.address, table.level, at, table.is_linked);
             let part = slot.span().intersection(range);
+            at = slot.span().end;
             match visitor.visit(slot.look(self.mmu, self.codec), part)? {
                 Next::Same => {}
                 Next::Made => *delta += 1,
-                Next::Broken => *delta -= 1,
-                Next::Descend(via, child) => self.descend(via, child, part, visitor, delta)?,
-                Next::DescendMade(via, child) => {
-                    *delta += 1;
-                    self.descend(via, child, part, visitor, delta)?;
+                Next::MadeMany(count) => {
+                    *delta += count as i32;
+                    at = slot.after(count).span().start;
                 }
+                Next::Gone => *delta -= 1,
+                Next::Descend(via) => self.descend(via, part, visitor, delta)?,
             }
-            at = slot.span().end;
         }
         Ok(())
     }
 
-    fn descend<V: Visitor>(
-        &self,
-        via: Live,
-        child: Hpa,
-        part: IpaRange,
-        visitor: &mut V,
-        delta: &mut i32,
-    ) -> Result<(), V::Error> {
-        let Some(level) = via.slot().level().next() else {
+    fn descend<V: Visitor>(&self, via: Via, part: IpaRange, visitor: &mut V, delta: &mut i32) -> Result<(), V::Error> {
+        let Some(level) = via.slot.level().next() else {
             return Ok(());
         };
-        let result = self.table(child, level, part, visitor);
-        if let Next::Broken = visitor.leave(via, child, level) {
+        let result = self.table(Table { address: via.table, level, is_linked: via.is_linked }, part, visitor);
+        if let Next::Gone = visitor.leave(via, part) {
             *delta -= 1;
         }
         result

@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 use core::ops::{Index, IndexMut};
 use core::ptr::NonNull;
 
-use vmsa::{Hpa, PAGE_SIZE};
+use vmsa::PAGE_SIZE;
 
 use crate::Machine;
 use crate::frames::Use;
@@ -142,7 +142,7 @@ impl<T> Arena<T> {
         let first = self.slab_count.checked_mul(Self::PER_SLAB).ok_or(OutOfSlots)?;
         first.checked_add(Self::PER_SLAB + 1).ok_or(OutOfSlots)?;
         let frame = supply.take(Use::Node).ok_or(OutOfSlots)?;
-        if self.slabs.insert(supply, u64::from(self.slab_count), frame.0).is_err() {
+        if self.slabs.insert(supply, u64::from(self.slab_count), frame).is_err() {
             supply.give(frame);
             return Err(OutOfSlots);
         }
@@ -160,7 +160,7 @@ impl<T> Arena<T> {
     /// Returns where the slot is. Its slab exists.
     fn pointer(&self, id: Id<T>) -> NonNull<Slot<T>> {
         let slab = self.slabs.get(u64::from(id.index() / Self::PER_SLAB));
-        let Some(frame) = slab.map(Hpa) else { unreachable!("{id:?} is in no slab") };
+        let Some(frame) = slab else { unreachable!("{id:?} is in no slab") };
         let address = frame.0 as usize + (id.index() % Self::PER_SLAB) as usize * size_of::<Slot<T>>();
         let Some(pointer) = NonNull::new(core::ptr::with_exposed_provenance_mut(address)) else {
             unreachable!("a slab at address 0")

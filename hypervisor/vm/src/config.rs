@@ -1,6 +1,7 @@
 //! What a VM is made from.
 
 use abi::PAGE_SIZE;
+use vmsa::BbmLevel;
 
 /// The places where the documents of `vmar_unmap` and `vmar_op_range` and Zircon's kernel differ: data, not conditions spread
 /// through the code. Everything else is the same in both dialects.
@@ -58,6 +59,8 @@ pub struct VmConfig {
     pub seed: u64,
     /// `quota=`: the most frames that the VM may hold.
     pub quota_frames: u64,
+    /// `bbm=`: the most of FEAT_BBM that its tree makes use of; without it, all that the CPUs have.
+    pub bbm: Option<BbmLevel>,
 }
 
 /// What is wrong with a boot argument. Displays as one line for the person who wrote it.
@@ -84,6 +87,7 @@ impl Default for VmConfig {
             can_inspect: false,
             seed: 0,
             quota_frames: u64::MAX,
+            bbm: None,
         }
     }
 }
@@ -112,6 +116,7 @@ impl VmConfig {
             "inspect" => self.can_inspect = on_or_off(value).ok_or("`on` or `off`")?,
             "seed" => self.seed = number(value).ok_or("a number")?,
             "quota" => self.quota_frames = size(value).ok_or("a size such as 512M")? / PAGE_SIZE,
+            "bbm" => self.bbm = Some(bbm(value).ok_or("`0`, `1` or `2`")?),
             _ => {}
         }
         Ok(())
@@ -141,6 +146,15 @@ fn ram(value: &str) -> Option<u64> {
 
 fn ipa(value: &str) -> Option<u32> {
     value.parse().ok().filter(|bits| (32..=48).contains(bits))
+}
+
+fn bbm(value: &str) -> Option<BbmLevel> {
+    match value {
+        "0" => Some(BbmLevel::BreakFirst),
+        "1" => Some(BbmLevel::NoTranslationCaching),
+        "2" => Some(BbmLevel::Direct),
+        _ => None,
+    }
 }
 
 fn number(value: &str) -> Option<u64> {
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn arguments_override_the_defaults() {
-        let config = read("case=x ram=16M dialect=kernel ipa=40 inspect=on seed=0x10 quota=1G").unwrap();
+        let config = read("case=x ram=16M dialect=kernel ipa=40 inspect=on seed=0x10 quota=1G bbm=1").unwrap();
         let expected = VmConfig {
             dialect: Dialect::KERNEL,
             ram_bytes: 16 << 20,
@@ -182,6 +196,7 @@ mod tests {
             can_inspect: true,
             seed: 16,
             quota_frames: 1 << 18,
+            bbm: Some(BbmLevel::NoTranslationCaching),
         };
         assert_eq!(config, expected);
         assert_eq!(read("quiet other=1"), Ok(VmConfig::default()));
@@ -189,9 +204,18 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_named() {
-        for bad in
-            ["ram=1M", "ram=x", "ram=", "ram=5000001", "ipa=31", "ipa=49", "dialect=posix", "inspect=1", "quota=9q"]
-        {
+        for bad in [
+            "ram=1M",
+            "ram=x",
+            "ram=",
+            "ram=5000001",
+            "ipa=31",
+            "ipa=49",
+            "dialect=posix",
+            "inspect=1",
+            "quota=9q",
+            "bbm=3",
+        ] {
             assert!(read(bad).is_err_and(|error| error.to_string().contains(bad)), "{bad}");
         }
     }

@@ -79,11 +79,11 @@ pub(crate) struct Record {
 const _: () = assert!(size_of::<Record>() <= 32);
 
 impl Record {
-    const fn free(link: u32) -> Self {
+    const fn new(link: u32, used_as: Use) -> Self {
         Self {
             link: AtomicU32::new(link),
             count: AtomicU16::new(0),
-            used_as: AtomicU8::new(Use::Free as u8),
+            used_as: AtomicU8::new(used_as as u8),
             free_head: AtomicU16::new(NONE_IN_CHUNK),
             free_count: AtomicU16::new(0),
             previous_chunk: AtomicU32::new(NONE),
@@ -213,20 +213,18 @@ impl Frames {
             return None;
         };
         let first = Hpa(block.addr().get() as u64);
-        for index in 0..count {
-            self.initialise(first.add(index * PAGE_SIZE), Record::free(NONE));
-            self.record(first.add(index * PAGE_SIZE)).used_as.store(used_as as u8, Relaxed);
-        }
+        self.initialise(first, count, |_| Record::new(NONE, used_as));
         let end = first.add(layout.size() as u64);
         self.state.lock().give_blocks(first.add(count * PAGE_SIZE), end);
         Some(first)
     }
 
-    /// Gives back what [`Frames::allocate_run`] gave.
+    /// Gives back what [`Frames::allocate_run`] gave. The frames of an aligned chunk may be [given back](Frames::free) one by
+    /// one instead.
     pub(crate) fn free_run(&self, first: Hpa, count: u64, account: &Account) {
         assert!(!self.record(first).is_used_as(Use::Free), "the run at {first} is freed twice");
-        for index in 0..count {
-            self.record(first.add(index * PAGE_SIZE)).used_as.store(Use::Free as u8, Relaxed);
+        for record in self.records(first, count) {
+            record.used_as.store(Use::Free as u8, Relaxed);
         }
         self.state.lock().give_blocks(first, first.add(count * PAGE_SIZE));
         account.discharge(count);
@@ -234,23 +232,37 @@ impl Frames {
 
     /// Returns what is known of a frame that was handed out.
     pub(crate) fn record(&self, frame: Hpa) -> &Record {
-        let pointer = self.record_pointer(frame);
+        let pointer = self.record_pointer(frame, 1);
         // SAFETY: the pointer is in bounds (checked there); the record was initialised when the frame, or its chunk, was first
         // taken; it is made of atomics, and is never borrowed mutably after that.
         unsafe { pointer.as_ref() }
     }
 
-    fn record_pointer(&self, frame: Hpa) -> NonNull<Record> {
-        let index = (frame.0.wrapping_sub(self.base.0) >> PAGE_SHIFT) as usize;
-        assert!(index < self.record_count, "{frame} is no frame of ours");
-        // SAFETY: the index is below the number of records.
+    /// Returns what is known of `count` adjacent frames that were handed out.
+    fn records(&self, first: Hpa, count: u64) -> &[Record] {
+        let pointer = NonNull::slice_from_raw_parts(self.record_pointer(first, count), count as usize);
+        // SAFETY: as for one record, `count` times.
+        unsafe { pointer.as_ref() }
+    }
+
+    /// Returns where the records of `count` adjacent frames are.
+    fn record_pointer(&self, first: Hpa, count: u64) -> NonNull<Record> {
+        let index = (first.0.wrapping_sub(self.base.0) >> PAGE_SHIFT) as usize;
+        let room = self.record_count.checked_sub(index);
+        assert!(room.is_some_and(|room| count as usize <= room), "{count} frames from {first} on are not ours");
+        // SAFETY: the index is not above the number of records.
         unsafe { self.records.add(index) }
     }
 
-    fn initialise(&self, frame: Hpa, record: Record) {
-        let pointer = self.record_pointer(frame);
-        // SAFETY: the pointer is in bounds and aligned; nobody looks at the record of a frame that is not handed out.
-        unsafe { pointer.write(record) };
+    /// Writes the records of `count` adjacent frames that were free, each by its number from the first on.
+    fn initialise(&self, first: Hpa, count: u64, record: impl Fn(u64) -> Record) {
+        let pointer = self.record_pointer(first, count);
+        for number in 0..count {
+            // SAFETY: the pointer is in bounds for `count` records.
+            let place = unsafe { pointer.add(number as usize) };
+            // SAFETY: in bounds and aligned; nobody looks at the record of a frame that is not handed out.
+            unsafe { place.write(record(number)) };
+        }
     }
 
     fn number(&self, frame: Hpa) -> u32 {
@@ -302,9 +314,7 @@ impl State {
     fn open_chunk(&mut self, frames: &Frames) -> Option<()> {
         let layout = Layout::from_size_align(CHUNK_BYTES as usize, CHUNK_BYTES as usize).ok()?;
         let chunk = Hpa(self.heap.alloc(layout).ok()?.addr().get() as u64);
-        for index in 0..CHUNK_FRAMES {
-            frames.initialise(chunk.add(index * PAGE_SIZE), Record::free(index as u32 + 1));
-        }
+        frames.initialise(chunk, CHUNK_FRAMES, |index| Record::new(index as u32 + 1, Use::Free));
         frames.record(chunk).free_head.store(0, Relaxed);
         frames.record(chunk).free_count.store(CHUNK_FRAMES as u16, Relaxed);
         self.link(frames, chunk);
@@ -350,33 +360,38 @@ impl State {
     }
 }
 
-/// Frames that were taken from guests, and are free once no TLB leads to them.
+/// Frames and whole chunks that were taken from guests, and are free once no TLB leads to them.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct FrameList {
-    head: u32,
-    len: u64,
+    frames: u32,
+    /// The chunks' first frames.
+    chunks: u32,
 }
 
 impl FrameList {
     /// Returns an empty list.
     pub(crate) const fn new() -> Self {
-        Self { head: NONE, len: 0 }
+        Self { frames: NONE, chunks: NONE }
     }
 
     /// Adds a frame.
     pub(crate) fn push(&mut self, frames: &Frames, frame: Hpa) {
-        frames.record(frame).link.store(self.head, Relaxed);
-        self.head = frames.number(frame);
-        self.len += 1;
+        frames.put_before(&mut self.frames, frame);
     }
 
-    /// Hands every frame to `give`, the last added first.
-    pub(crate) fn drain(mut self, frames: &Frames, mut give: impl FnMut(Hpa)) {
-        while self.head != NONE {
-            let frame = frames.frame(self.head);
-            self.head = frames.record(frame).link.load(Relaxed);
-            give(frame);
+    /// Adds a chunk that is whole.
+    pub(crate) fn push_chunk(&mut self, frames: &Frames, first: Hpa) {
+        frames.put_before(&mut self.chunks, first);
+    }
+
+    /// Hands every frame, and then every chunk's first frame, to `give` with the number of frames; the last added first.
+    pub(crate) fn drain(mut self, frames: &Frames, mut give: impl FnMut(Hpa, u64)) {
+        while let Some(frame) = frames.take_first(&mut self.frames) {
+            give(frame, 1);
+        }
+        while let Some(first) = frames.take_first(&mut self.chunks) {
+            give(first, CHUNK_FRAMES);
         }
     }
 }
@@ -394,5 +409,19 @@ impl Frames {
     pub(crate) fn set_next(&self, frame: Hpa, next: Option<Hpa>) {
         let link = next.map_or(NONE, |next| self.number(next));
         self.record(frame).link.store(link, Relaxed);
+    }
+
+    fn put_before(&self, head: &mut u32, frame: Hpa) {
+        self.record(frame).link.store(*head, Relaxed);
+        *head = self.number(frame);
+    }
+
+    fn take_first(&self, head: &mut u32) -> Option<Hpa> {
+        if *head == NONE {
+            return None;
+        }
+        let frame = self.frame(*head);
+        *head = self.record(frame).link.load(Relaxed);
+        Some(frame)
     }
 }

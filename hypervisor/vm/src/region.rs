@@ -102,17 +102,24 @@ impl Region {
 }
 
 /// Returns the permissions that the options ask for.
-pub(crate) const fn perms_of(options: VmOptions) -> Perms {
-    // PERM_READ, WRITE and EXECUTE are bits 0 to 2 on both sides.
-    Perms::from_bits_truncate(options.bits() as u8)
+pub(crate) fn perms_of(options: VmOptions) -> Perms {
+    // PERM_READ, WRITE and EXECUTE are bits 0 to 2.
+    perms_of_bits(options.bits())
 }
 
 /// Returns what a VMAR with the options lets its mappings allow: CAN_MAP_READ, WRITE and EXECUTE are bits 7 to 9.
-pub(crate) const fn can_map_of(options: VmOptions) -> Perms {
-    Perms::from_bits_truncate((options.bits() >> 7) as u8 & 0b111)
+pub(crate) fn can_map_of(options: VmOptions) -> Perms {
+    perms_of_bits(options.bits() >> 7)
+}
+
+/// Returns the permissions that three bits stand for: READ, WRITE, and EXECUTE at EL1 and EL0 alike.
+pub(crate) fn perms_of_bits(bits: u32) -> Perms {
+    let mut perms = Perms::from_bits_truncate(bits as u8 & 0b011);
+    perms.set(Perms::EXECUTE, bits & 0b100 != 0);
+    perms
 }
 
 const _: () = {
-    assert!(VmOptions::PERM_EXECUTE.bits() == Perms::EXECUTE.bits() as u32);
-    assert!(VmOptions::CAN_MAP_EXECUTE.bits() >> 7 == Perms::EXECUTE.bits() as u32);
+    assert!(VmOptions::PERM_EXECUTE.bits() == 0b100);
+    assert!(VmOptions::CAN_MAP_EXECUTE.bits() >> 7 == 0b100);
 };

@@ -6,7 +6,7 @@ use stage2::{Flushed, Tables};
 use vmsa::Hpa;
 
 use crate::Machine;
-use crate::frames::{Account, FrameList, Frames, Use};
+use crate::frames::{Account, CHUNK_BYTES, CHUNK_FRAMES, FrameList, Frames, Use};
 
 /// How many words a node has.
 pub(crate) const NODE_WORDS: usize = 512;
@@ -56,9 +56,17 @@ impl<'a, M: Machine> Supply<'a, M> {
         self.frames.free_run(first, count, self.account);
     }
 
+    /// Takes a whole chunk that reads as zero: what a level-2 block can map.
+    pub(crate) fn take_chunk(self, used_as: Use) -> Option<Hpa> {
+        self.take_run(CHUNK_FRAMES, CHUNK_BYTES.trailing_zeros(), used_as)
+    }
+
     /// Gives the frames of a list back, against the proof that no CPU can reach them.
     pub(crate) fn give_list(self, list: FrameList, _proof: Flushed) {
-        list.drain(self.frames, |frame| self.give(frame));
+        list.drain(self.frames, |first, count| match count {
+            1 => self.give(first),
+            _ => self.give_run(first, count),
+        });
     }
 }
 

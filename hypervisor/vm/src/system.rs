@@ -1,16 +1,18 @@
 //! Everything there is: the memory, the VMOs, the VMs.
 //!
 //! Locks, in the order in which they may be taken: a VM's space ([`Vm::space`]: its handles and regions), the VMOs
-//! ([`System::vmos`]), a VM's tree ([`Vm::tree`]), the frames' allocator. Nobody holds two of one kind.
+//! ([`System::vmos`]), the VMIDs ([`System::loads`]), a VM's tree ([`Vm::tree`]), the frames' allocator. Nobody holds two of one
+//! kind.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use abi::{KOID_INVALID, RAM_BASE, Status, VmoOptions};
 use spin::{Mutex, Once};
 use stage2::Stage2;
-use vmsa::{Geometry, Hpa, Ipa, PAGE_SIZE, Perms, Vmid};
+use vmsa::{Features, Geometry, Hpa, Ipa, PAGE_SIZE, Perms};
 
 use crate::frames::{Account, Frames, MemoryRange, Use};
+use crate::loads::Loads;
 use crate::region::{Kind, Mapping, Vmar};
 use crate::space::Space;
 use crate::supply::Supply;
@@ -18,7 +20,7 @@ use crate::tree::Tree;
 use crate::vmo::{Backing, VmoId, Vmos};
 use crate::{Machine, VmConfig};
 
-/// How many VMs there can be. Each has a VMID of its own, which 8 bits can hold.
+/// How many VMs there can be.
 const MAX_VMS: usize = 16;
 
 /// Koids below this are never given, as in Zircon.
@@ -69,6 +71,7 @@ pub struct System<M> {
     /// The page that every read of an absent page leads to.
     pub(crate) zeros: Hpa,
     pub(crate) vmos: Mutex<Vmos>,
+    pub(crate) loads: Mutex<Loads>,
     vms: [Once<Vm>; MAX_VMS],
     vm_count: Mutex<u8>,
     koids: AtomicU64,
@@ -88,8 +91,10 @@ impl<M: Machine> System<M> {
         // It is nobody's, and never given back.
         let zeros = frames.allocate(Use::Page, &Account::new(1))?;
         machine.zero(zeros, 1);
+        let loads = Mutex::new(Loads::new(&machine));
         Some(Self {
             machine,
+            loads,
             frames,
             zeros,
             vmos: Mutex::new(Vmos::new()),
@@ -99,7 +104,7 @@ impl<M: Machine> System<M> {
         })
     }
 
-    /// Makes a VM: its tree, its root VMAR, and its RAM, of which every page is absent.
+    /// Makes a VM: its tree, its root VMAR, and its RAM, of which every page is absent. It has a VMID once it is loaded.
     ///
     /// # Errors
     ///
@@ -131,7 +136,7 @@ impl<M: Machine> System<M> {
             is_alive: true,
         };
         let mut space = Space::new(supply, geometry.limit().0, root, config.seed)?;
-        let tree = self.new_tree(supply, id, geometry)?;
+        let tree = self.new_tree(supply, config, geometry)?;
         let ram = self.map_new_ram(supply, &mut space, id, config.ram_bytes)?;
         Ok(Vm {
             koid: self.next_koid(),
@@ -144,14 +149,13 @@ impl<M: Machine> System<M> {
         })
     }
 
-    fn new_tree(&self, supply: Supply<'_, M>, id: VmId, geometry: Geometry) -> Result<Stage2, Status> {
+    fn new_tree(&self, supply: Supply<'_, M>, config: &VmConfig, geometry: Geometry) -> Result<Stage2, Status> {
         let tables = geometry.root_tables() as u64;
         let align_log2 = geometry.root_bytes().trailing_zeros();
         let root = supply.take_run(tables, align_log2, Use::Table).ok_or(Status::NO_MEMORY)?;
-        let vmid = Vmid(u16::from(id.0) + 1);
-        let mut tree = Stage2::new(geometry, self.machine.features(), root, vmid);
-        tree.claim_vmid(&self.machine);
-        Ok(tree)
+        let all = self.machine.features();
+        let used = Features { bbm: config.bbm.map_or(all.bbm, |most| most.min(all.bbm)), ..*all };
+        Ok(Stage2::new(geometry, &used, root))
     }
 
     /// Makes the VM's RAM and maps it, readable, writable and executable.
@@ -191,11 +195,6 @@ impl<M: Machine> System<M> {
         Ok(())
     }
 
-    /// Returns what VTTBR_EL2 holds while the VM runs.
-    pub fn vttbr(&self, id: VmId) -> u64 {
-        self.vm(id).tree.lock().vttbr()
-    }
-
     /// Returns the shape of the VM's tree.
     pub fn geometry(&self, id: VmId) -> Geometry {
         self.vm(id).tree.lock().geometry()
@@ -222,6 +221,11 @@ impl<M: Machine> System<M> {
             Some(vm) => vm,
             None => unreachable!("{id:?} was given before its VM was made"),
         }
+    }
+
+    /// Tells whether the name was given to a VM.
+    pub(crate) fn has_vm(&self, id: VmId) -> bool {
+        self.vms[id.index()].get().is_some()
     }
 
     pub(crate) fn supply(&self, id: VmId) -> Supply<'_, M> {

@@ -11,12 +11,12 @@ use vmsa::{Attributes, Ipa, IpaRange, PAGE_SHIFT, Perms};
 use crate::Machine;
 use crate::arena::Id;
 use crate::error::out_of_tables;
-use crate::frames::CHUNK_FRAMES;
+use crate::frames::{CHUNK_BYTES, CHUNK_FRAMES};
 use crate::region::{Kind, Mapping, RegionId, Vmar};
 use crate::space::{Space, Stretch};
 use crate::system::{System, Vm, VmId};
 use crate::tree::Wanted;
-use crate::vmo::{Link, VmoId, Vmos};
+use crate::vmo::{Link, Pages, Vmo, VmoId};
 
 /// A VM whose space is locked.
 pub(crate) struct Locked<'a, M> {
@@ -254,7 +254,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         Ok(())
     }
 
-    /// The same for a part that allows the same throughout: a chunk of the VMO at a time, with the VMOs' lock taken anew.
+    /// The same for a part that allows the same throughout: a [piece](piece_end) at a time, with the VMOs' lock taken anew.
     fn map_stretch(&self, id: RegionId, stretch: Stretch) -> Result<(), Status> {
         if stretch.perms.contains(Perms::EXECUTE) {
             self.system.machine.sync_instructions();
@@ -270,21 +270,33 @@ impl<'a, M: Machine> Locked<'a, M> {
             let vmo = &vmos[mapping.vmo];
             let end = end.min(vmo.page_count());
             let Some((first, _)) = vmo.next_page(number).filter(|(first, _)| *first < end) else { return Ok(()) };
-            number = (first + 1).next_multiple_of(CHUNK_FRAMES).min(end);
-            // No table is made for a tail without pages.
-            let last = (first..number).rev().find(|page| vmo.page(*page).is_some()).unwrap_or(first);
-            let range = IpaRange::new(Ipa(address_of(first)), (last + 1 - first) << PAGE_SHIFT);
-            self.map_run(&vmos, mapping.vmo, first, range, stretch.perms)?;
+            let Some(run) = vmo.run(first, end) else { return Ok(()) };
+            let base = address_of(first);
+            let to = piece_end(base, run).min(address_of(end));
+            number = number_at(to);
+            self.map_run(vmo, first, IpaRange::new(Ipa(base), to - base), stretch.perms)?;
         }
     }
 
-    fn map_run(&self, vmos: &Vmos, vmo: VmoId, first: u64, range: IpaRange, perms: Perms) -> Result<(), Status> {
+    fn map_run(&self, vmo: &Vmo, first: u64, range: IpaRange, perms: Perms) -> Result<(), Status> {
         let mut supply = self.system.supply(self.id);
-        let page = |ipa: Ipa| {
-            let number = first + (ipa.page_number() - range.start.page_number());
-            vmos[vmo].page(number).map(|frame| (frame, Attributes::normal(perms)))
-        };
-        let mapped = self.vm.tree.lock().map(&self.system.machine, &mut supply, range, page);
+        let source = vmo.shown_at(range, first, Attributes::normal(perms));
+        let mapped = self.vm.tree.lock().map(&self.system.machine, &mut supply, range, source);
         mapped.map(drop).map_err(out_of_tables)
     }
+}
+
+/// Returns where the piece ends that is mapped at once from the address `base` on, where the pages of `run` are shown: with
+/// what one table of level 3 is for; but where the run reaches further and blocks can show it, with the run, or with what one
+/// table of level 2 is for. A piece costs at most about as many stores as one table has entries, and no block is cut.
+const fn piece_end(base: u64, run: Pages) -> u64 {
+    const LARGEST: u64 = CHUNK_BYTES * CHUNK_FRAMES;
+    let next = (base + 1).next_multiple_of(CHUNK_BYTES);
+    let run_end = base + run.len();
+    let can_be_blocks = base % CHUNK_BYTES == run.frame.0 % CHUNK_BYTES;
+    if !can_be_blocks || run_end < next {
+        return next;
+    }
+    let limit = (base + 1).next_multiple_of(LARGEST);
+    if run_end < limit { run_end } else { limit }
 }

@@ -4,12 +4,12 @@
 //! stays true until the page is taken away under it. Long work takes the lock anew for each chunk.
 
 use abi::{Status, VmoOptions};
-use stage2::Flushed;
-use vmsa::{Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE};
+use stage2::{Flushed, Run};
+use vmsa::{Attributes, Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::Machine;
 use crate::arena::{Arena, Id};
-use crate::frames::{CHUNK_FRAMES, FrameList, Use};
+use crate::frames::{CHUNK_FRAMES, Use};
 use crate::radix::Radix;
 use crate::supply::Supply;
 use crate::system::{System, VmId};
@@ -38,10 +38,10 @@ pub(crate) struct Vmo {
     /// The VM that pays for its frames.
     pub(crate) payer: VmId,
     /// By page number the frame.
-    pages: Radix,
+    pub(crate) pages: Radix,
     pub(crate) committed_pages: u64,
     /// Trees may lead to the shared page of zeros where this VMO has no page.
-    zeros_are_mapped: bool,
+    pub(crate) zeros_are_mapped: bool,
     first_link: Option<Id<Link>>,
     pub(crate) mapping_count: u64,
     /// Handles, mappings, and calls under way.
@@ -63,7 +63,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Returns the addresses at which the mapping shows the VMO's bytes from `start` to `end`.
-    fn window(&self, start: u64, end: u64) -> Option<IpaRange> {
+    pub(crate) fn window(&self, start: u64, end: u64) -> Option<IpaRange> {
         let from = start.max(self.vmo_offset);
         // Past the end of what an offset can be there is nothing mapped.
         let to = end.min(self.vmo_offset.saturating_add(self.size));
@@ -93,20 +93,91 @@ impl core::ops::IndexMut<VmoId> for Vmos {
     }
 }
 
+/// Adjacent frames of a VMO's adjacent pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pages {
+    /// The number of the first page.
+    pub(crate) number: u64,
+    /// Its frame.
+    pub(crate) frame: Hpa,
+    /// How many pages.
+    pub(crate) count: u64,
+}
+
+impl Pages {
+    /// Returns the part from the page `number` on, if that is one of them.
+    pub(crate) fn from(self, number: u64) -> Option<Self> {
+        let before = number.checked_sub(self.number).filter(|before| *before < self.count)?;
+        Some(Self { number, frame: self.frame.add(before << PAGE_SHIFT), count: self.count - before })
+    }
+
+    /// Returns the bytes of the pages.
+    pub(crate) const fn len(self) -> u64 {
+        self.count << PAGE_SHIFT
+    }
+}
+
 impl Vmo {
     /// Returns the page's frame, if it has one.
     pub(crate) fn page(&self, number: u64) -> Option<Hpa> {
         match self.backing {
-            Backing::Paged => self.pages.get(number).map(Hpa),
-            Backing::Contiguous(first) => (number < self.page_count()).then(|| first.add(number << PAGE_SHIFT)),
+            Backing::Paged => self.pages.get(number),
+            Backing::Contiguous(_) => self.block(number).and_then(|block| block.from(number)).map(|pages| pages.frame),
         }
     }
 
     /// Returns the number of the first page not below `number` that has a frame, and the frame.
     pub(crate) fn next_page(&self, number: u64) -> Option<(u64, Hpa)> {
         match self.backing {
-            Backing::Paged => self.pages.next(number).map(|(number, word)| (number, Hpa(word))),
+            Backing::Paged => self.pages.next(number),
             Backing::Contiguous(_) => self.page(number).map(|frame| (number, frame)),
+        }
+    }
+
+    /// Returns the pages from `number` on whose frames follow one another, if it has a frame: no more than there are before
+    /// `end`, and perhaps fewer.
+    pub(crate) fn run(&self, number: u64, end: u64) -> Option<Pages> {
+        let most = end.checked_sub(number).filter(|most| *most > 0)?;
+        let run = match self.backing {
+            Backing::Paged => {
+                let (frame, count) = self.pages.run(number, most)?;
+                Pages { number, frame, count }
+            }
+            Backing::Contiguous(_) => self.block(number)?.from(number)?,
+        };
+        Some(Pages { count: run.count.min(most), ..run })
+    }
+
+    /// Returns all the pages around `number` that were taken in one piece: a chunk, or the whole of a contiguous VMO.
+    pub(crate) fn block(&self, number: u64) -> Option<Pages> {
+        match self.backing {
+            Backing::Paged if !self.pages.is_in_chunk(number) => None,
+            Backing::Paged => {
+                let first = number - number % CHUNK_FRAMES;
+                Some(Pages { number: first, frame: self.pages.get(first)?, count: CHUNK_FRAMES })
+            }
+            Backing::Contiguous(frame) => Some(Pages { number: 0, frame, count: self.page_count() }),
+        }
+    }
+
+    /// Returns what a tree asks when it maps `range`, at which the pages from `first` on are shown. Finding out how far a run
+    /// reaches is done once a run.
+    pub(crate) fn shown_at(
+        &self,
+        range: IpaRange,
+        first: u64,
+        attributes: Attributes,
+    ) -> impl FnMut(Ipa) -> Option<Run> {
+        let end = first + (range.len() >> PAGE_SHIFT);
+        let mut last: Option<Pages> = None;
+        move |ipa| {
+            let number = first + ipa.page_number().checked_sub(range.start.page_number())?;
+            let rest = last.and_then(|run| run.from(number));
+            if rest.is_none() {
+                last = self.run(number, end);
+            }
+            let run = rest.or(last)?;
+            Some(Run { output: run.frame, len: run.len(), attributes })
         }
     }
 
@@ -196,7 +267,7 @@ impl Vmos {
         (vmo.references == 0).then(|| self.vmos.remove(id))
     }
 
-    fn links_of(&self, id: VmoId) -> impl Iterator<Item = &Link> {
+    pub(crate) fn links_of(&self, id: VmoId) -> impl Iterator<Item = &Link> {
         let next = |link: &&Link| link.next.map(|next| &self.links[next]);
         core::iter::successors(self.vmos[id].first_link.map(|first| &self.links[first]), next)
     }
@@ -258,164 +329,5 @@ impl<M: Machine> System<M> {
             Backing::Paged => supply.give_list(self.take_pages(&mut vmo, 0, u64::MAX), Flushed::never_mapped()),
             Backing::Contiguous(first) => supply.give_run(first, vmo.page_count()),
         }
-    }
-
-    /// Unmaps the pages from number `first` to `end` wherever the VMO is mapped, with one invalidation a VM.
-    fn unmap_everywhere(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) -> Flushed {
-        let (start, end) = (first << PAGE_SHIFT, end.saturating_mul(PAGE_SIZE));
-        let mut proof = Flushed::never_mapped();
-        for vm in vmos.mappers(id) {
-            let windows = vmos.links_of(id).filter(|link| link.vm == vm).filter_map(|link| link.window(start, end));
-            let mut supply = self.supply(vm);
-            proof = self.vm(vm).tree.lock().unmap(&self.machine, &mut supply, windows);
-        }
-        proof
-    }
-
-    /// Returns the page's frame, for a write: one that reads as zero where there was none.
-    pub(crate) fn page_for_write(&self, vmos: &mut Vmos, id: VmoId, number: u64) -> Result<Hpa, Status> {
-        if let Some(frame) = vmos.vmos[id].page(number) {
-            return Ok(frame);
-        }
-        self.forget_zeros(vmos, id, number, number + 1);
-        self.add_page(&mut vmos.vmos[id], number)
-    }
-
-    fn add_page(&self, vmo: &mut Vmo, number: u64) -> Result<Hpa, Status> {
-        let supply = self.supply(vmo.payer);
-        let frame = supply.take(Use::Page).ok_or(Status::NO_MEMORY)?;
-        if let Err(error) = vmo.pages.insert(supply, number, frame.0) {
-            supply.give(frame);
-            return Err(error.into());
-        }
-        vmo.committed_pages += 1;
-        Ok(frame)
-    }
-
-    /// Makes sure that no tree shows the page of zeros for pages that are about to be there.
-    fn forget_zeros(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) {
-        if vmos.vmos[id].zeros_are_mapped {
-            let _ = self.unmap_everywhere(vmos, id, first, end);
-        }
-    }
-
-    /// Gives every page from number `first` to `end` a frame. Those that got one before an error keep it.
-    pub(crate) fn commit(&self, vmos: &mut Vmos, id: VmoId, first: u64, end: u64) -> Result<(), Status> {
-        self.forget_zeros(vmos, id, first, end);
-        let vmo = &mut vmos.vmos[id];
-        for number in first..end {
-            if vmo.page(number).is_none() {
-                self.add_page(vmo, number)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the frames of the pages from number `first` to `end` back; the pages read as zero from now on. The page of zeros
-    /// may stay where it is mapped, and goes with them.
-    pub(crate) fn decommit(&self, vmos: &mut Vmos, id: VmoId, first: u64, end: u64) {
-        if vmos.vmos[id].next_page(first).is_none_or(|(number, _)| number >= end) {
-            return;
-        }
-        let proof = self.unmap_everywhere(vmos, id, first, end);
-        let vmo = &mut vmos.vmos[id];
-        self.supply(vmo.payer).give_list(self.take_pages(vmo, first, end), proof);
-    }
-
-    fn take_pages(&self, vmo: &mut Vmo, first: u64, end: u64) -> FrameList {
-        let supply = self.supply(vmo.payer);
-        let mut list = FrameList::new();
-        let mut at = first;
-        while let Some((number, frame)) = vmo.pages.next(at).filter(|(number, _)| *number < end) {
-            vmo.pages.remove(supply, number);
-            list.push(&self.frames, Hpa(frame));
-            vmo.committed_pages -= 1;
-            at = number + 1;
-        }
-        list
-    }
-
-    /// Changes the VMO's size to `size` bytes, a multiple of the page size. What is cut off is unmapped before it is freed.
-    pub(crate) fn resize(&self, vmos: &mut Vmos, id: VmoId, size: u64) {
-        let (old_end, end) = (vmos.vmos[id].page_count(), size >> PAGE_SHIFT);
-        vmos.vmos[id].size = size;
-        if end < old_end {
-            self.forget_zeros(vmos, id, end, old_end);
-            self.decommit(vmos, id, end, old_end);
-        }
-    }
-
-    /// Makes `len` bytes from `offset` on read as zero. Whole pages are taken back, where the backing can do without them.
-    pub(crate) fn zero_vmo(&self, vmos: &mut Vmos, id: VmoId, offset: u64, len: u64) {
-        let end = offset + len;
-        let (first_whole, end_whole) = (offset.div_ceil(PAGE_SIZE), end >> PAGE_SHIFT);
-        if vmos.vmos[id].backing == Backing::Paged && first_whole < end_whole {
-            self.decommit(vmos, id, first_whole, end_whole);
-        }
-        let mut at = offset;
-        while let Some((number, frame)) =
-            vmos.vmos[id].next_page(at >> PAGE_SHIFT).filter(|(n, _)| n << PAGE_SHIFT < end)
-        {
-            let from = at.max(number << PAGE_SHIFT);
-            let to = end.min((number + 1) << PAGE_SHIFT);
-            self.zero_bytes(frame.add(from % PAGE_SIZE), to - from);
-            at = to;
-            if at == end {
-                break;
-            }
-        }
-    }
-
-    fn zero_bytes(&self, from: Hpa, len: u64) {
-        const ZEROS: [u8; 512] = [0; 512];
-        let mut done = 0;
-        while done < len {
-            let part = (len - done).min(ZEROS.len() as u64);
-            self.machine.write_memory(from.add(done), &ZEROS[..part as usize]);
-            done += part;
-        }
-    }
-
-    /// Reads from the VMO, within its size and within a page. A page that is not there reads as zero, and stays so.
-    pub(crate) fn read_page(&self, vmos: &Vmos, id: VmoId, offset: u64, into: &mut [u8]) {
-        match vmos.vmos[id].page(offset >> PAGE_SHIFT) {
-            Some(frame) => self.machine.read_memory(frame.add(offset % PAGE_SIZE), into),
-            None => into.fill(0),
-        }
-    }
-
-    /// Writes to the VMO, within its size and within a page.
-    pub(crate) fn write_page(&self, vmos: &mut Vmos, id: VmoId, offset: u64, from: &[u8]) -> Result<(), Status> {
-        let frame = self.page_for_write(vmos, id, offset >> PAGE_SHIFT)?;
-        self.machine.write_memory(frame.add(offset % PAGE_SIZE), from);
-        Ok(())
-    }
-
-    /// Does `work` on the pages from `first` to `end` that have frames, a chunk at a time, with the lock taken anew for each. Where
-    /// there are none nothing is looked at.
-    pub(crate) fn by_present_chunks(&self, id: VmoId, first: u64, end: u64, mut work: impl FnMut(&mut Vmos, u64, u64)) {
-        let mut at = first;
-        while at < end {
-            let mut vmos = self.vmos.lock();
-            let Some((start, _)) = vmos[id].next_page(at).filter(|(start, _)| *start < end) else { return };
-            at = (start + 1).next_multiple_of(CHUNK_FRAMES).min(end);
-            work(&mut vmos, start, at);
-        }
-    }
-
-    /// Does `work` on the pages from `first` to `end`, a chunk at a time, with the lock taken anew for each.
-    pub(crate) fn by_chunks(
-        &self,
-        first: u64,
-        end: u64,
-        mut work: impl FnMut(&mut Vmos, u64, u64) -> Result<(), Status>,
-    ) -> Result<(), Status> {
-        let mut at = first;
-        while at < end {
-            let next = (at + 1).next_multiple_of(CHUNK_FRAMES).min(end);
-            work(&mut self.vmos.lock(), at, next)?;
-            at = next;
-        }
-        Ok(())
     }
 }

@@ -47,18 +47,30 @@ impl<M: Machine> System<M> {
         if !offset.is_multiple_of(PAGE_SIZE) || !len.is_multiple_of(PAGE_SIZE) {
             return Err(Status::INVALID_ARGS);
         }
-        self.by_present_chunks(id, first, end, |vmos, first, end| self.decommit(vmos, id, first, end));
-        Ok(())
+        self.split_around(id, first, end)?;
+        self.by_present_chunks(id, first, end, |vmos, first, end| self.decommit(vmos, id, first, end))
+    }
+
+    /// Makes sure, before anything is done, that the pages from number `first` to `end` can be taken back without the others.
+    /// Another vCPU may commit a chunk across an end of them anew while the lock is free: where that cannot be split either,
+    /// what lies before it is taken back and the rest is not.
+    fn split_around(&self, id: VmoId, first: u64, end: u64) -> Result<(), Status> {
+        let mut vmos = self.vmos.lock();
+        self.split_before(&mut vmos, id, first)?;
+        self.split_before(&mut vmos, id, end)
     }
 
     fn zero_range(&self, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
         let (first, end) = self.pages_inside(id, offset, len)?;
         let (from, to) = (offset, offset + len);
+        let (first_whole, end_whole) = (from.div_ceil(PAGE_SIZE), to >> PAGE_SHIFT);
+        if first_whole < end_whole {
+            self.split_around(id, first_whole, end_whole)?;
+        }
         self.by_present_chunks(id, first, end, |vmos, first, end| {
             let (from, to) = (from.max(first << PAGE_SHIFT), to.min(end << PAGE_SHIFT));
-            self.zero_vmo(vmos, id, from, to - from);
-        });
-        Ok(())
+            self.zero_vmo(vmos, id, from, to - from)
+        })
     }
 
     fn clean_range(&self, id: VmoId, offset: u64, len: u64, invalidate: bool) -> Result<(), Status> {
@@ -67,11 +79,14 @@ impl<M: Machine> System<M> {
         }
         let (first, end) = self.pages_inside(id, offset, len)?;
         self.by_present_chunks(id, first, end, |vmos, first, end| {
-            for frame in (first..end).filter_map(|number| vmos[id].page(number)) {
-                self.machine.clean_caches(frame, PAGE_SIZE, invalidate);
+            let mut at = first;
+            while let Some((number, _)) = vmos[id].next_page(at).filter(|(number, _)| *number < end) {
+                let Some(run) = vmos[id].run(number, end) else { break };
+                self.machine.clean_caches(run.frame, run.len(), invalidate);
+                at = number + run.count;
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Returns the numbers of the pages that the range touches: the first, and the one past the last.

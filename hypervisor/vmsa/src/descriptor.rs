@@ -4,9 +4,9 @@
 
 use bitflags::bitflags;
 
-use crate::{Hpa, Level};
+use crate::{DirtyLevel, Features, Hpa, Level};
 
-const VALID: u64 = 1 << 0;
+const VALID: u64 = Codec::VALID;
 const TABLE_OR_PAGE: u64 = 1 << 1;
 const MEM_ATTR_SHIFT: u32 = 2;
 const MEM_ATTR_MASK: u64 = 0xf << MEM_ATTR_SHIFT;
@@ -17,12 +17,17 @@ const SH_MASK: u64 = 0b11 << SH_SHIFT;
 const SH_INNER: u64 = 0b11 << SH_SHIFT;
 const ACCESS_FLAG: u64 = 1 << 10;
 const OUTPUT_MASK: u64 = 0x0000_ffff_ffff_f000;
+/// Bit 16 of a block: nT, with FEAT_BBM of level 1 or 2.
+const NO_TRANSLATION: u64 = 1 << 16;
 const DIRTY_BIT_MODIFIER: u64 = 1 << 51;
 const CONTIGUOUS: u64 = 1 << 52;
-/// XN\[1:0\] = 0b10: executable at neither EL1 nor EL0, with FEAT_XNX and without.
-const EXECUTE_NEVER: u64 = 1 << 54;
-const SOFTWARE_SHIFT: u32 = 55;
-const SOFTWARE_MASK: u64 = 0xf << SOFTWARE_SHIFT;
+/// XN\[1:0\]: 0b00 lets EL1 and EL0 fetch, 0b01 EL0, 0b11 EL1, 0b10 neither. Without FEAT_XNX bit 53 is RES0.
+const XN_SHIFT: u32 = 53;
+const XN_MASK: u64 = 0b11 << XN_SHIFT;
+/// Bits that the hardware ignores: one says that a page is shared, two keep the dirty state.
+const SHARED: u64 = 1 << 55;
+const TRACK_SHIFT: u32 = 56;
+const TRACK_MASK: u64 = 0b11 << TRACK_SHIFT;
 
 bitflags! {
     /// What a guest may do with a page.
@@ -32,8 +37,12 @@ bitflags! {
         const READ = 1 << 0;
         /// Stores.
         const WRITE = 1 << 1;
+        /// Instruction fetches at EL1.
+        const EXECUTE_EL1 = 1 << 2;
+        /// Instruction fetches at EL0.
+        const EXECUTE_EL0 = 1 << 3;
         /// Instruction fetches, at EL1 and at EL0.
-        const EXECUTE = 1 << 2;
+        const EXECUTE = Self::EXECUTE_EL1.bits() | Self::EXECUTE_EL0.bits();
     }
 }
 
@@ -49,6 +58,19 @@ pub enum MemoryType {
     Device,
 }
 
+/// Whether stores to a leaf are noted, and whether there were any.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Dirty {
+    /// They are not.
+    #[default]
+    Untracked,
+    /// They are, and there was none. A leaf that may be written is read-only to the hardware, which makes it writable at the
+    /// first store (FEAT_HAFDBS: DBM), or faults.
+    Clean,
+    /// There was one.
+    Dirty,
+}
+
 /// What a leaf says besides where it leads.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Attributes {
@@ -58,28 +80,34 @@ pub struct Attributes {
     pub memory: MemoryType,
     /// AF: the page was used, or nobody asks. A leaf without it is never cached.
     pub accessed: bool,
-    /// DBM: hardware may turn a read-only leaf into a writable one at a store (FEAT_HAFDBS).
-    pub dirty_modifier: bool,
+    /// Whether stores are noted.
+    pub dirty: Dirty,
     /// The leaf is one of an aligned group of 16 that translate as one.
     pub contiguous: bool,
-    /// Four bits that the hardware ignores and software owns.
-    pub software: u8,
+    /// nT: the leaf, a block, is not to be cached (FEAT_BBM of level 1 or 2).
+    pub uncached: bool,
+    /// The page is shared with others who rely on its contents; it may not become writable in place.
+    pub shared: bool,
 }
 
 impl Attributes {
-    /// Software bit: the page is shared with others who rely on its contents; it may not become writable in place.
-    pub const SHARED: u8 = 1 << 0;
-
     /// Returns the attributes of ordinary memory with the given permissions, its access flag set.
     pub const fn normal(perms: Perms) -> Self {
         Self {
             perms,
             memory: MemoryType::Normal,
             accessed: true,
-            dirty_modifier: false,
+            dirty: Dirty::Untracked,
             contiguous: false,
-            software: 0,
+            uncached: false,
+            shared: false,
         }
+    }
+
+    /// Tells whether the leaf lets the access through as it stands: no flag has to be set first.
+    pub fn allows(self, perms: Perms) -> bool {
+        let is_trapped = self.dirty == Dirty::Clean && perms.contains(Perms::WRITE);
+        self.accessed && self.perms.contains(perms) && !is_trapped
     }
 }
 
@@ -112,14 +140,30 @@ impl Entry {
     }
 }
 
-/// The encoding of descriptors on one machine: with FEAT_S2FWB on, MemAttr means something else.
+/// The encoding of descriptors on one machine: its features give bits a meaning, or take it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Codec {
-    /// HCR_EL2.FWB.
+    /// HCR_EL2.FWB: MemAttr means something else.
     pub forced_write_back: bool,
+    /// VTCR_EL2.HD: DBM means something.
+    pub hardware_dirty: bool,
+    /// FEAT_XNX: XN has two bits.
+    pub execute_per_level: bool,
 }
 
 impl Codec {
+    /// Bit 0 of a descriptor: without it the other bits mean nothing to the hardware.
+    pub const VALID: u64 = 1 << 0;
+
+    /// Returns the encoding on a machine of which all that is used that it has.
+    pub fn of(features: &Features) -> Self {
+        Self {
+            forced_write_back: features.forced_write_back,
+            hardware_dirty: features.dirty == DirtyLevel::Dirty,
+            execute_per_level: features.execute_per_level,
+        }
+    }
+
     /// Returns what `raw` means in a table of `level`.
     pub fn decode(self, raw: u64, level: Level) -> Entry {
         match (raw & VALID != 0, raw & TABLE_OR_PAGE != 0, level) {
@@ -141,44 +185,98 @@ impl Codec {
         }
     }
 
-    fn decode_leaf(self, raw: u64, level: Level) -> Entry {
-        let Some(memory) = self.memory_of((raw & MEM_ATTR_MASK) >> MEM_ATTR_SHIFT) else {
-            return Entry::Malformed(raw);
-        };
-        let output = Hpa(raw & OUTPUT_MASK);
-        if !output.0.is_multiple_of(level.entry_span()) {
-            return Entry::Malformed(raw);
+    /// Returns the attributes as a leaf of this machine can say them: without FEAT_XNX instructions are fetched at both levels
+    /// or at none.
+    pub fn sayable(self, attributes: Attributes) -> Attributes {
+        let perms = attributes.perms;
+        if self.execute_per_level || perms.contains(Perms::EXECUTE) {
+            return attributes;
         }
-        let mut perms = Perms::empty();
-        perms.set(Perms::READ, raw & S2AP_READ != 0);
-        perms.set(Perms::WRITE, raw & S2AP_WRITE != 0);
-        perms.set(Perms::EXECUTE, raw & EXECUTE_NEVER == 0);
-        let attributes = Attributes {
-            perms,
-            memory,
-            accessed: raw & ACCESS_FLAG != 0,
-            dirty_modifier: raw & DIRTY_BIT_MODIFIER != 0,
-            contiguous: raw & CONTIGUOUS != 0,
-            software: ((raw & SOFTWARE_MASK) >> SOFTWARE_SHIFT) as u8,
+        Attributes { perms: perms - Perms::EXECUTE, ..attributes }
+    }
+
+    fn decode_leaf(self, raw: u64, level: Level) -> Entry {
+        let meaning = self.attributes_of(raw, level).map(|attributes| {
+            let nt = if level == Level::L3 { 0 } else { NO_TRANSLATION };
+            Leaf { output: Hpa(raw & OUTPUT_MASK & !nt), attributes }
+        });
+        match meaning {
+            Some(leaf) if leaf.output.0.is_multiple_of(level.entry_span()) => Entry::Leaf(leaf),
+            _ => Entry::Malformed(raw),
+        }
+    }
+
+    fn attributes_of(self, raw: u64, level: Level) -> Option<Attributes> {
+        let may_write = raw & S2AP_WRITE != 0;
+        let (is_writable, dirty) = match (raw & TRACK_MASK) >> TRACK_SHIFT {
+            0b00 => (may_write, Dirty::Untracked),
+            0b11 if may_write => (true, Dirty::Dirty),
+            0b11 => (true, Dirty::Clean),
+            _ if may_write => return None,
+            0b01 => (false, Dirty::Clean),
+            _ => (false, Dirty::Dirty),
         };
-        Entry::Leaf(Leaf { output, attributes })
+        let is_watched = raw & TRACK_MASK == TRACK_MASK && self.hardware_dirty;
+        if is_watched != (raw & DIRTY_BIT_MODIFIER != 0) {
+            return None;
+        }
+        let mut perms = self.execute_of((raw & XN_MASK) >> XN_SHIFT)?;
+        perms.set(Perms::READ, raw & S2AP_READ != 0);
+        perms.set(Perms::WRITE, is_writable);
+        Some(Attributes {
+            perms,
+            memory: self.memory_of((raw & MEM_ATTR_MASK) >> MEM_ATTR_SHIFT)?,
+            accessed: raw & ACCESS_FLAG != 0,
+            dirty,
+            contiguous: raw & CONTIGUOUS != 0,
+            uncached: level != Level::L3 && raw & NO_TRANSLATION != 0,
+            shared: raw & SHARED != 0,
+        })
     }
 
     fn encode_leaf(self, leaf: Leaf, level: Level) -> u64 {
         let a = leaf.attributes;
-        let when = |condition: bool, bits: u64| if condition { bits } else { 0 };
+        let kind = if level == Level::L3 { TABLE_OR_PAGE } else { 0 };
+        let is_writable = a.perms.contains(Perms::WRITE);
+        let track = match (a.dirty, is_writable) {
+            (Dirty::Untracked, _) => 0b00,
+            (Dirty::Clean, false) => 0b01,
+            (Dirty::Dirty, false) => 0b10,
+            (_, true) => 0b11,
+        };
         leaf.output.0
             | VALID
-            | when(level == Level::LEAF, TABLE_OR_PAGE)
+            | kind
             | self.mem_attr(a.memory) << MEM_ATTR_SHIFT
             | when(a.perms.contains(Perms::READ), S2AP_READ)
-            | when(a.perms.contains(Perms::WRITE), S2AP_WRITE)
-            | when(!a.perms.contains(Perms::EXECUTE), EXECUTE_NEVER)
+            | when(is_writable && a.dirty != Dirty::Clean, S2AP_WRITE)
             | SH_INNER
             | when(a.accessed, ACCESS_FLAG)
-            | when(a.dirty_modifier, DIRTY_BIT_MODIFIER)
+            | when(a.uncached && level != Level::L3, NO_TRANSLATION)
+            | when(track == 0b11 && self.hardware_dirty, DIRTY_BIT_MODIFIER)
             | when(a.contiguous, CONTIGUOUS)
-            | u64::from(a.software) << SOFTWARE_SHIFT & SOFTWARE_MASK
+            | self.execute_never(a.perms) << XN_SHIFT
+            | when(a.shared, SHARED)
+            | track << TRACK_SHIFT
+    }
+
+    fn execute_never(self, perms: Perms) -> u64 {
+        match perms & Perms::EXECUTE {
+            Perms::EXECUTE => 0b00,
+            Perms::EXECUTE_EL0 if self.execute_per_level => 0b01,
+            Perms::EXECUTE_EL1 if self.execute_per_level => 0b11,
+            _ => 0b10,
+        }
+    }
+
+    fn execute_of(self, xn: u64) -> Option<Perms> {
+        match xn {
+            0b00 => Some(Perms::EXECUTE),
+            0b10 => Some(Perms::empty()),
+            0b01 if self.execute_per_level => Some(Perms::EXECUTE_EL0),
+            0b11 if self.execute_per_level => Some(Perms::EXECUTE_EL1),
+            _ => None,
+        }
     }
 
     /// MemAttr\[3:0\]: D8.6 "Stage 2 memory region type and cacheability attributes"; with FWB 0b0110 forces write-back,
@@ -199,6 +297,10 @@ impl Codec {
     }
 }
 
+const fn when(is_set: bool, bits: u64) -> u64 {
+    if is_set { bits } else { 0 }
+}
+
 // A leaf with a shareability other than inner would decode like one with it: we write no other.
 const _: () = assert!(SH_MASK == SH_INNER);
 
@@ -210,15 +312,25 @@ mod tests {
 
     prop_compose! {
         fn any_attributes()(
-            perms in 0u8..8, memory in 0usize..3, accessed: bool, dirty_modifier: bool, contiguous: bool, software in 0u8..16,
+            perms in 0u8..16, memory in 0usize..3, accessed: bool, dirty in 0usize..3, contiguous: bool, uncached: bool,
+            shared: bool,
         ) -> Attributes {
             Attributes {
                 perms: Perms::from_bits_truncate(perms),
                 memory: [MemoryType::Normal, MemoryType::NonCacheable, MemoryType::Device][memory],
-                accessed, dirty_modifier, contiguous, software,
+                dirty: [Dirty::Untracked, Dirty::Clean, Dirty::Dirty][dirty],
+                accessed, contiguous, uncached, shared,
             }
         }
     }
+
+    prop_compose! {
+        fn any_codec()(forced_write_back: bool, hardware_dirty: bool, execute_per_level: bool) -> Codec {
+            Codec { forced_write_back, hardware_dirty, execute_per_level }
+        }
+    }
+
+    const PLAIN: Codec = Codec { forced_write_back: false, hardware_dirty: false, execute_per_level: false };
 
     fn any_level() -> impl Strategy<Value = Level> {
         (0u8..4).prop_map(|n| Level::from_number(n).unwrap())
@@ -227,20 +339,19 @@ mod tests {
     proptest! {
         #[test]
         fn leaves_decode_to_what_was_encoded(
-            fwb: bool, level in any_level(), frame in 0u64..1 << 36, attributes in any_attributes(),
+            codec in any_codec(), level in any_level(), frame in 0u64..1 << 36, attributes in any_attributes(),
         ) {
             prop_assume!(level.can_be_leaf());
-            let codec = Codec { forced_write_back: fwb };
             let output = Hpa(frame << 12 & !(level.entry_span() - 1));
-            let entry = Entry::Leaf(Leaf { output, attributes });
-            prop_assert_eq!(codec.decode(codec.encode(entry, level), level), entry);
+            let said = Attributes { uncached: attributes.uncached && level != Level::L3, ..codec.sayable(attributes) };
+            let bits = codec.encode(Entry::Leaf(Leaf { output, attributes }), level);
+            prop_assert_eq!(codec.decode(bits, level), Entry::Leaf(Leaf { output, attributes: said }));
         }
 
         #[test]
         fn every_word_decodes_to_something_that_encodes_to_an_equal_meaning(
-            fwb: bool, level in any_level(), raw: u64,
+            codec in any_codec(), level in any_level(), raw: u64,
         ) {
-            let codec = Codec { forced_write_back: fwb };
             let entry = codec.decode(raw, level);
             prop_assert_eq!(codec.decode(codec.encode(entry, level), level), entry);
             prop_assert!(raw & 1 == 1 || entry == Entry::Invalid);
@@ -248,10 +359,9 @@ mod tests {
 
         #[test]
         fn tables_decode_to_what_was_encoded(frame in 0u64..1 << 36) {
-            let codec = Codec { forced_write_back: false };
             let entry = Entry::Table(Hpa(frame << 12));
             for level in [Level::L0, Level::L1, Level::L2] {
-                prop_assert_eq!(codec.decode(codec.encode(entry, level), level), entry);
+                prop_assert_eq!(PLAIN.decode(PLAIN.encode(entry, level), level), entry);
             }
         }
     }
@@ -259,15 +369,54 @@ mod tests {
     #[test]
     fn a_writable_page_has_the_bits_of_the_manual() {
         let leaf = Leaf { output: Hpa(0x4020_3000), attributes: Attributes::normal(Perms::READ | Perms::WRITE) };
-        let bits = |fwb| Codec { forced_write_back: fwb }.encode(Entry::Leaf(leaf), Level::L3);
+        let bits = |forced_write_back| Codec { forced_write_back, ..PLAIN }.encode(Entry::Leaf(leaf), Level::L3);
         assert_eq!(bits(false), 0x0040_0000_4020_37ff);
         assert_eq!(bits(true), 0x0040_0000_4020_37db);
     }
 
+    /// DDI 0487, D8.6 "Stage 2 data accesses" and "Hardware management of dirty state": S2AP is bits 7 and 6, DBM bit 51.
+    #[test]
+    fn a_clean_page_is_read_only_until_the_hardware_or_a_fault_makes_it_dirty() {
+        let page =
+            |dirty, perms| Leaf { output: Hpa(0), attributes: Attributes { dirty, ..Attributes::normal(perms) } };
+        let (read, write) = (Perms::READ, Perms::READ | Perms::WRITE);
+        let bits = |hardware_dirty, leaf| Codec { hardware_dirty, ..PLAIN }.encode(Entry::Leaf(leaf), Level::L3);
+        for (hardware, dbm) in [(true, 1 << 51), (false, 0)] {
+            assert_eq!(bits(hardware, page(Dirty::Clean, write)) & (1 << 51 | 1 << 7), dbm);
+            assert_eq!(bits(hardware, page(Dirty::Dirty, write)) & (1 << 51 | 1 << 7), dbm | 1 << 7);
+            assert_eq!(bits(hardware, page(Dirty::Dirty, read)) & (1 << 51 | 1 << 7), 0, "nothing turns it writable");
+        }
+        // What the hardware does to a clean page makes it a dirty one.
+        let codec = Codec { hardware_dirty: true, ..PLAIN };
+        let clean = codec.encode(Entry::Leaf(page(Dirty::Clean, write)), Level::L3);
+        assert_eq!(codec.decode(clean | 1 << 7, Level::L3), Entry::Leaf(page(Dirty::Dirty, write)));
+    }
+
+    /// DDI 0487, D8.6 "Stage 2 instruction execution": XN\[1:0\] is bits 54 and 53.
+    #[test]
+    fn execute_permissions_are_per_level_with_xnx_and_one_without() {
+        let xn = |execute_per_level, perms| {
+            let leaf = Leaf { output: Hpa(0), attributes: Attributes::normal(perms) };
+            Codec { execute_per_level, ..PLAIN }.encode(Entry::Leaf(leaf), Level::L3) >> 53 & 3
+        };
+        let per_level = [Perms::EXECUTE, Perms::EXECUTE_EL0, Perms::empty(), Perms::EXECUTE_EL1].map(|p| xn(true, p));
+        assert_eq!(per_level, [0, 1, 2, 3]);
+        let one = [Perms::EXECUTE, Perms::EXECUTE_EL0, Perms::empty(), Perms::EXECUTE_EL1].map(|p| xn(false, p));
+        assert_eq!(one, [0, 2, 2, 2]);
+    }
+
     #[test]
     fn a_block_where_none_can_be_is_malformed() {
-        let codec = Codec { forced_write_back: false };
-        assert_eq!(codec.decode(0x7fd, Level::L0), Entry::Malformed(0x7fd));
-        assert_eq!(codec.decode(0x7fd, Level::L3), Entry::Malformed(0x7fd));
+        assert_eq!(PLAIN.decode(0x7fd, Level::L0), Entry::Malformed(0x7fd));
+        assert_eq!(PLAIN.decode(0x7fd, Level::L3), Entry::Malformed(0x7fd));
+    }
+
+    #[test]
+    fn bits_that_contradict_each_other_are_malformed() {
+        let page =
+            PLAIN.encode(Entry::Leaf(Leaf { output: Hpa(0), attributes: Attributes::normal(Perms::READ) }), Level::L3);
+        for bad in [1 << 51, 1 << 53, 1 << 56 | 1 << 7] {
+            assert_eq!(PLAIN.decode(page | bad, Level::L3), Entry::Malformed(page | bad), "{bad:#x}");
+        }
     }
 }

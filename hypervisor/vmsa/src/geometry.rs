@@ -1,6 +1,6 @@
 //! The shape of a tree: width of the IPA space, start level, concatenated root tables, and the registers that say so.
 
-use crate::{ENTRIES, Features, Hpa, Ipa, Level, PAGE_SHIFT};
+use crate::{DirtyLevel, ENTRIES, Features, Hpa, Ipa, Level, PAGE_SHIFT};
 
 /// A VMID. 0 means that no guest's tables are in use.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -18,6 +18,8 @@ pub enum GeometryError {
     Width(u32),
     /// The width, in bits, is more than the machine's physical addresses have.
     WiderThanMachine(u32),
+    /// A walk of that width cannot start at this level on this machine.
+    Start(Level),
 }
 
 /// The shape of a tree of stage-2 tables.
@@ -41,10 +43,29 @@ impl Geometry {
             44..=48 => Level::L0,
             _ => return Err(GeometryError::Width(ipa_bits)),
         };
+        Self::starting_at(ipa_bits, start, features)
+    }
+
+    /// Returns the shape for an IPA space of `ipa_bits` whose walks start at `start`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Geometry::new`]; or a root at that level would have more than 16 tables or less than two entries, or the level
+    /// is 0 and physical addresses have less than 44 bits (DDI 0487, D8.2 "Stage 2 translation, start level").
+    pub const fn starting_at(ipa_bits: u32, start: Level, features: &Features) -> Result<Self, GeometryError> {
+        if ipa_bits < 32 || ipa_bits > 48 {
+            return Err(GeometryError::Width(ipa_bits));
+        }
         if ipa_bits > features.pa_bits {
             return Err(GeometryError::WiderThanMachine(ipa_bits));
         }
-        Ok(Self { ipa_bits, start })
+        let has_level = !matches!(start, Level::L0) || features.pa_bits >= 44;
+        let fits = ipa_bits > start.shift() && ipa_bits <= start.shift() + 9 + 4;
+        if has_level && fits && !matches!(start, Level::L3) {
+            Ok(Self { ipa_bits, start })
+        } else {
+            Err(GeometryError::Start(start))
+        }
     }
 
     /// Returns the width of the IPA space, in bits.
@@ -73,7 +94,7 @@ impl Geometry {
     }
 
     /// Returns the value of VTCR_EL2: 4 KiB granule, walks inner-shareable and write-back as EL2's own accesses are, physical
-    /// addresses as wide as the machine's. Hardware updates stay off: nobody reads them yet.
+    /// addresses as wide as the machine's, access flag and dirty state updated by the walks that can.
     pub const fn vtcr(self, features: &Features) -> u64 {
         const RES1: u64 = 1 << 31;
         const IRGN0_WB: u64 = 0b01 << 8;
@@ -83,7 +104,17 @@ impl Geometry {
         // SL0 for the 4 KiB granule: 2, 1, 0 start at level 0, 1, 2.
         let sl0 = 2 - self.start.number() as u64;
         let vs = features.vmid16 as u64;
-        RES1 | vs << 19 | ps(features.pa_bits) << 16 | SH0_INNER | ORGN0_WB | IRGN0_WB | sl0 << 6 | t0sz
+        let ha = !matches!(features.dirty, DirtyLevel::None) as u64;
+        let hd = matches!(features.dirty, DirtyLevel::Dirty) as u64;
+        RES1 | hd << 22
+            | ha << 21
+            | vs << 19
+            | ps(features.pa_bits) << 16
+            | SH0_INNER
+            | ORGN0_WB
+            | IRGN0_WB
+            | sl0 << 6
+            | t0sz
     }
 
     /// Returns how many bytes the root tables take.
@@ -140,6 +171,24 @@ mod tests {
         }
     }
 
+    /// The same table: level 0 for 40 bits and more on machines of 44 bits and more, level 1 for 31 to 43, level 2 for 22 to 34.
+    #[test]
+    fn a_walk_starts_at_any_level_that_the_width_allows() {
+        for (start, lowest, highest) in [(Level::L0, 40, 48), (Level::L1, 32, 43), (Level::L2, 32, 34)] {
+            for bits in 32..=48 {
+                let is_allowed = (lowest..=highest).contains(&bits);
+                let shape = Geometry::starting_at(bits, start, &machine(48));
+                assert_eq!(shape.is_ok(), is_allowed, "{bits} at {start:?}");
+                if let Ok(shape) = shape {
+                    assert_eq!(shape.root_entries() as u64 * start.entry_span(), 1 << bits);
+                }
+            }
+        }
+        let at_level_0 = Geometry::starting_at(40, Level::L0, &machine(40));
+        assert_eq!(at_level_0, Err(GeometryError::Start(Level::L0)));
+        assert_eq!(Geometry::starting_at(32, Level::L3, &machine(48)), Err(GeometryError::Start(Level::L3)));
+    }
+
     #[test]
     fn impossible_widths_are_refused() {
         assert_eq!(Geometry::new(31, &machine(48)), Err(GeometryError::Width(31)));
@@ -153,5 +202,7 @@ mod tests {
         assert_eq!(g.vtcr(&machine(44)), 0x8004_3559);
         let wide = Features { vmid16: true, ..machine(48) };
         assert_eq!(Geometry::new(40, &wide).unwrap().vtcr(&wide), 0x800d_3558);
+        let updating = |dirty| Geometry::new(40, &wide).unwrap().vtcr(&Features { dirty, ..wide });
+        assert_eq!([updating(DirtyLevel::AccessFlag), updating(DirtyLevel::Dirty)], [0x802d_3558, 0x806d_3558]);
     }
 }

@@ -17,7 +17,7 @@ mod tlbi;
 
 pub use address::{Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE};
 pub use barrier::Dsb;
-pub use descriptor::{Attributes, Codec, Entry, Leaf, MemoryType, Perms};
+pub use descriptor::{Attributes, Codec, Dirty, Entry, Leaf, MemoryType, Perms};
 pub use features::{BbmLevel, DirtyLevel, Features, IdRegisters};
 pub use geometry::{Geometry, GeometryError, Vmid, vttbr};
 pub use level::{ENTRIES, Level};

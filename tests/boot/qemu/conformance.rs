@@ -19,6 +19,7 @@ pub(crate) fn machine(images: &Images, case: &Case) -> Machine {
     Machine {
         bootargs: case.bootargs.clone().into(),
         smp: case.smp,
+        memory: case.memory,
         ..Machine::new(images.hypervisor(), images.conformance())
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use elf::ElfBytes;
 use elf::endian::LittleEndian;
+use qemu::Memory;
 
 /// The folder of the images.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) bootargs: String,
     /// How many CPUs it needs.
     pub(crate) smp: u8,
+    /// How much RAM it needs.
+    pub(crate) memory: Memory,
 }
 
 impl Images {
@@ -69,16 +72,18 @@ fn read_cases(guest: &Path) -> Result<Vec<Case>> {
     lines.into_iter().map(read_case).collect()
 }
 
-/// Among the further boot arguments, `smp=N` speaks of the machine.
+/// Among the further boot arguments, `smp=N` and `memory=SIZE` speak of the machine.
 fn read_case(line: &str) -> Result<Case> {
     let mut fields = line.split('\t');
     let name = fields.next().unwrap_or_default();
     let dialect = fields.next().with_context(|| format!("case {name} has no dialect"))?;
     let further: Vec<&str> = fields.flat_map(str::split_whitespace).collect();
-    let smp = further.iter().find_map(|argument| argument.strip_prefix("smp="));
+    let machine = |name: &str| further.iter().find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
+    let (smp, memory) = (machine("smp"), machine("memory"));
     Ok(Case {
         name: name.into(),
         bootargs: format!("case={name} dialect={dialect} {}", further.join(" ")).trim_end().into(),
         smp: smp.map_or(Ok(1), str::parse).with_context(|| format!("case {name} asks for smp={smp:?}"))?,
+        memory: memory.map_or(Ok(Memory::default()), str::parse).with_context(|| format!("memory of case {name}"))?,
     })
 }

@@ -10,7 +10,8 @@ use crate::images::Images;
 use crate::tour;
 
 /// Boot arguments that are wrong. The line says which, and what it should be.
-const WRONG_ARGUMENTS: [(&str, &str); 6] = [
+const WRONG_ARGUMENTS: [(&str, &str); 7] = [
+    ("bbm=9", "expected `0`, `1` or `2`"),
     ("dialect=klingon", "expected `documented` or `kernel`"),
     ("inspect=maybe", "expected `on` or `off`"),
     ("ipa=99", "expected a width"),

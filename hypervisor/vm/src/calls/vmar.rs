@@ -7,7 +7,7 @@ use vmsa::Perms;
 use super::{Caller, Reply, demand};
 use crate::Machine;
 use crate::handles::Object;
-use crate::region::{Kind, RegionId, Vmar, can_map_of, perms_of};
+use crate::region::{Kind, RegionId, Vmar, can_map_of, perms_of, perms_of_bits};
 use crate::space::whole_pages;
 use crate::tree::{Tree, Wanted};
 use crate::vmar::{Locked, NewMapping};
@@ -195,11 +195,11 @@ impl<M: Machine> Caller<'_, M> {
 
 /// READ, WRITE and EXECUTE are rights 2 to 4.
 fn rights_for(perms: Perms) -> Rights {
-    Rights::from_bits_retain(u32::from(perms.bits()) << 2)
+    Rights::from_bits_retain(u32::from((perms - Perms::EXECUTE_EL0).bits()) << 2)
 }
 
 fn perms_of_rights(rights: Rights) -> Perms {
-    Perms::from_bits_truncate((rights.bits() >> 2) as u8)
+    perms_of_bits(rights.bits() >> 2)
 }
 
 fn demand_perms(allowed: Perms, wanted: Perms) -> Result<(), Status> {

@@ -129,8 +129,7 @@ impl<M: Machine> Caller<'_, M> {
                 if rounded > MAX_SIZE {
                     return Err(Status::OUT_OF_RANGE);
                 }
-                self.system.resize(&mut vmos, vmo, rounded);
-                Ok(Reply::DONE)
+                self.system.resize(&mut vmos, vmo, rounded).map(|()| Reply::DONE)
             },
         )
     }

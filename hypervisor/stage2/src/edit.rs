@@ -1,0 +1,246 @@
+//! One operation under way, and what it may do to an entry: the rules of when a change needs a break.
+//!
+//! | change | how |
+//! | --- | --- |
+//! | nothing to something | at once, by a store-release |
+//! | something to nothing | at once; invalidated at the end |
+//! | permissions, flags | in place, unless the leaf is one of a contiguous group; invalidated at the end where something was taken away |
+//! | output, memory type; permissions in a group | by a break: the successor waits for the invalidation |
+//! | block to table or back, hint on or off | as FEAT_BBM allows: level 0 by a break, 1 with nT (blocks), 2 in place |
+//!
+//! What the hardware may still update (the access flag or the dirty state of a leaf, FEAT_HAFDBS) changes its size or its hint
+//! only by a break, whatever the level: what the break found last is what goes into the new entries.
+
+use vmsa::{Attributes, Dirty, DirtyLevel, Dsb, Entry, Hpa, IpaRange, Leaf, Perms};
+
+use crate::change::{Held, Idle, Live, Place, Prepared, Slot, Vacant, Via};
+use crate::gather::{Flushed, Gather};
+use crate::invalidate::invalidate;
+use crate::tree::free_subtree;
+use crate::walk::{Next, Visitor, Walker};
+use crate::{Mmu, Stage2, Tables};
+
+/// No frame was to be had for a table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OutOfTables;
+
+/// One operation under way: the tree, what it needs, and what it has broken.
+pub(crate) struct Edit<'e, M, T> {
+    pub(crate) tree: &'e mut Stage2,
+    pub(crate) mmu: &'e M,
+    pub(crate) tables: &'e mut T,
+    pub(crate) gather: Gather,
+}
+
+impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
+    pub(crate) fn new(tree: &'e mut Stage2, mmu: &'e M, tables: &'e mut T) -> Self {
+        Self { tree, mmu, tables, gather: Gather::default() }
+    }
+
+    pub(crate) const fn walker(&self) -> Walker<'e, M> {
+        Walker::of(self.tree, self.mmu)
+    }
+
+    pub(crate) fn look(&self, slot: Slot) -> Place {
+        slot.look(self.mmu, self.tree.codec)
+    }
+
+    /// Makes what was made visible and what was broken unreachable, on every CPU; puts what waited for that in its place; and
+    /// gives the tables back that are out of the tree.
+    pub(crate) fn close(mut self) -> Flushed {
+        let proof = self.flush();
+        self.settle(&proof);
+        self.publish();
+        while let Some((table, level)) = self.gather.next_detached(self.tables, &proof) {
+            self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, table, level);
+        }
+        proof
+    }
+
+    /// Invalidates what was broken so far.
+    pub(crate) fn flush(&mut self) -> Flushed {
+        // Without a VMID nothing of the tree is in any TLB.
+        if let Some(broken) = self.gather.take_broken().filter(|_| self.tree.vmid.is_some()) {
+            // Its first barrier is for all stores.
+            self.gather.take_unpublished();
+            self.tree.under_own_vmid(self.mmu, |issue| invalidate(issue, &broken));
+        }
+        Flushed::now()
+    }
+
+    fn publish(&mut self) {
+        if self.gather.take_unpublished() {
+            self.mmu.dsb(Dsb::Ishst);
+            self.tree.stats.dsb += 1;
+        }
+    }
+
+    fn settle(&mut self, proof: &Flushed) {
+        for range in self.gather.take_waiting() {
+            let Ok(()) = self.walker().walk(range, &mut Settle { edit: self, proof });
+        }
+    }
+
+    pub(crate) const fn stored(&mut self) {
+        self.tree.stats.stores += 1;
+    }
+
+    /// Gives an entry that says nothing a meaning.
+    pub(crate) fn make(&mut self, vacant: Vacant, entry: Entry) {
+        vacant.make(self.mmu, self.tree.codec, entry);
+        self.stored();
+        self.gather.publish();
+    }
+
+    /// Lets walks see what was prepared here.
+    pub(crate) fn make_prepared(&mut self, prepared: Prepared) -> Next {
+        prepared.make(self.mmu);
+        self.stored();
+        self.gather.publish();
+        Next::Made
+    }
+
+    /// Takes a leaf away; returns what it said at last.
+    pub(crate) fn remove(&mut self, held: Held, leaf: Leaf) -> Leaf {
+        self.stored();
+        match held {
+            Held::Idle(idle) => {
+                idle.clear(self.mmu);
+                leaf
+            }
+            Held::Live(live) => {
+                self.gather.stale_leaf(live.slot());
+                match live.clear(self.mmu, self.tree.codec) {
+                    Entry::Leaf(last) => last,
+                    _ => leaf,
+                }
+            }
+        }
+    }
+
+    /// Takes a table out of the tree, with all that is below it.
+    pub(crate) fn detach(&mut self, held: Held, table: Hpa) {
+        let slot = held.slot();
+        self.take_table(held, table);
+        self.gather.stale_table(slot);
+    }
+
+    fn take_table(&mut self, held: Held, table: Hpa) {
+        let level = held.slot().level();
+        match held {
+            Held::Idle(idle) => idle.clear(self.mmu),
+            Held::Live(live) => _ = live.clear(self.mmu, self.tree.codec),
+        }
+        self.stored();
+        if let Some(below) = level.next() {
+            self.gather.detach(self.tables, table, below);
+        }
+    }
+
+    /// Takes a table out of the tree if it has no entries left.
+    pub(crate) fn drop_if_empty(&mut self, via: Via) -> Next {
+        if self.tables.live_entries(via.table) != 0 {
+            return Next::Same;
+        }
+        let Place::Table(held, table) = self.look(via.slot) else { return Next::Same };
+        let is_live = matches!(held, Held::Live(_));
+        self.take_table(held, table);
+        if is_live {
+            self.gather.stale_empty_table(via.slot);
+        }
+        Next::Gone
+    }
+
+    /// Changes what a leaf says.
+    pub(crate) fn change(&mut self, held: Held, leaf: Leaf, change: impl Fn(Leaf) -> Leaf) {
+        let new = change(leaf);
+        let codec = self.tree.codec;
+        let changed = |entry| match entry {
+            Entry::Leaf(leaf) => Entry::Leaf(change(leaf)),
+            other => other,
+        };
+        match held {
+            Held::Idle(idle) => idle.rewrite(self.mmu, codec, Entry::Leaf(new)),
+            Held::Live(live) if may_change_in_place(leaf, new) => {
+                self.note_change(live.slot(), leaf, new);
+                live.change(self.mmu, codec, changed);
+            }
+            Held::Live(live) => _ = self.replace(live, changed),
+        }
+        self.stored();
+    }
+
+    fn note_change(&mut self, slot: Slot, old: Leaf, new: Leaf) {
+        if is_relaxed(old.attributes, new.attributes) {
+            self.gather.publish();
+        } else {
+            self.gather.stale_leaf(slot);
+        }
+    }
+
+    /// Breaks an entry, and leaves its successor waiting for the invalidation; returns what the entry said at last.
+    pub(crate) fn replace(&mut self, live: Live, successor: impl Fn(Entry) -> Entry) -> Entry {
+        let slot = live.slot();
+        let last = live.replace(self.mmu, self.tree.codec, successor);
+        match last {
+            Entry::Table(_) => self.gather.stale_table(slot),
+            _ => self.gather.stale_leaf(slot),
+        }
+        self.gather.wait(slot);
+        last
+    }
+
+    pub(crate) fn note(&mut self, table: Hpa, delta: i32) {
+        let count = i32::from(self.tables.live_entries(table)) + delta;
+        self.tables.set_live_entries(table, count as u16);
+    }
+
+    /// Tells whether walks leave the leaf's flags alone: there is none that they would set.
+    pub(crate) fn is_settled(&self, attributes: Attributes) -> bool {
+        let is_counted = attributes.dirty == Dirty::Clean && attributes.perms.contains(Perms::WRITE);
+        self.mmu.features().dirty == DirtyLevel::None || attributes.accessed && !is_counted
+    }
+}
+
+/// Puts what waits for an invalidation in its place.
+struct Settle<'s, 'e, M, T> {
+    edit: &'s mut Edit<'e, M, T>,
+    proof: &'s Flushed,
+}
+
+impl<M: Mmu, T: Tables> Settle<'_, '_, M, T> {
+    fn make(&mut self, idle: Idle) -> Next {
+        if idle.is_pending() {
+            idle.make(self.edit.mmu, self.proof);
+            self.edit.stored();
+            self.edit.gather.publish();
+        }
+        Next::Same
+    }
+}
+
+impl<M: Mmu, T: Tables> Visitor for Settle<'_, '_, M, T> {
+    type Error = core::convert::Infallible;
+
+    fn visit(&mut self, place: Place, _part: IpaRange) -> Result<Next, Self::Error> {
+        Ok(match place {
+            Place::Table(Held::Idle(idle), _) | Place::Leaf(Held::Idle(idle), _) => self.make(idle),
+            Place::Table(held, table) => Next::Descend(held.via(table)),
+            Place::Vacant(_) | Place::Prepared(_) | Place::Leaf(..) => Next::Same,
+        })
+    }
+}
+
+/// Tells whether a leaf may become the other without a break (DDI 0487, D8.14 "Using break-before-make when updating
+/// translation table entries"): permissions and flags only; in a group, flags only.
+fn may_change_in_place(old: Leaf, new: Leaf) -> bool {
+    let (a, b) = (old.attributes, new.attributes);
+    let is_same_memory = old.output == new.output && a.memory == b.memory && a.contiguous == b.contiguous;
+    is_same_memory && (!a.contiguous || a.perms == b.perms)
+}
+
+/// Tells whether the new leaf allows all that the old one did. What TLBs hold of it may cost a fault, which is tried again.
+fn is_relaxed(old: Attributes, new: Attributes) -> bool {
+    let is_cleaned = old.dirty == Dirty::Dirty && new.dirty == Dirty::Clean;
+    new.perms.contains(old.perms) && (new.accessed || !old.accessed) && !is_cleaned
+}

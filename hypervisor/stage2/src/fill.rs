@@ -1,0 +1,136 @@
+//! Tables that nobody can reach yet: filled from what is to be mapped, or from a block that they are to replace.
+
+use vmsa::{Attributes, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE};
+
+use crate::change::{GROUP, Slot};
+use crate::edit::{Edit, OutOfTables};
+use crate::tree::free_subtree;
+use crate::{Mmu, Order, Run, Tables};
+
+impl<M: Mmu, T: Tables> Edit<'_, M, T> {
+    /// Fills a table with what a block says at `slot`. `part` is about to change: it bounds the groups.
+    pub(crate) fn fill_from_block(&self, table: Hpa, slot: Slot, block: Leaf, part: IpaRange) {
+        let Some(level) = slot.level().next() else { return };
+        let span = level.entry_span();
+        let base = slot.span().start.0;
+        let first = (part.start.0 - base) / span;
+        let end = (part.end.0 - base).div_ceil(span);
+        let attributes = Attributes { uncached: false, ..block.attributes };
+        for (from, to) in [(0, first), (first, end), (end, ENTRIES as u64)] {
+            let leaf = Leaf { output: block.output.add(from * span), attributes };
+            self.write_leaves(table, level, from, to - from, leaf);
+        }
+    }
+
+    /// Writes adjacent leaves to a table that nobody can reach, with the hint where an aligned group of them has one.
+    fn write_leaves(&self, table: Hpa, level: Level, first: u64, count: u64, leaf: Leaf) {
+        let (span, end) = (level.entry_span(), first + count);
+        let output_at = |index: u64| leaf.output.add((index - first) * span);
+        for index in first..end {
+            let group = index & !(GROUP - 1);
+            let is_whole = group >= first && group + GROUP <= end;
+            let contiguous = is_whole && output_at(group).0.is_multiple_of(GROUP * span);
+            let attributes = Attributes { contiguous, ..leaf.attributes };
+            let raw = self.tree.codec.encode(Entry::Leaf(Leaf { output: output_at(index), attributes }), level);
+            self.mmu.write(table.add(8 * index), raw, Order::Plain);
+        }
+    }
+
+    /// Makes a table of `level` for `part` of its addresses from what `source` knows, with what is below it. Returns `None`
+    /// where there is nothing.
+    pub(crate) fn build<S: FnMut(Ipa) -> Option<Run>>(
+        &mut self,
+        source: &mut S,
+        level: Level,
+        part: IpaRange,
+    ) -> Result<Option<Hpa>, OutOfTables> {
+        let mut table = New { address: None, entries: 0 };
+        let result = self.build_entries(source, level, part, &mut table);
+        let Some(address) = table.address else { return result.map(|()| None) };
+        self.tables.set_live_entries(address, table.entries as u16);
+        if let Err(error) = result {
+            self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, address, level);
+            return Err(error);
+        }
+        Ok(Some(address))
+    }
+
+    fn build_entries<S: FnMut(Ipa) -> Option<Run>>(
+        &mut self,
+        source: &mut S,
+        level: Level,
+        part: IpaRange,
+        table: &mut New,
+    ) -> Result<(), OutOfTables> {
+        let span = level.entry_span();
+        let mut at = part.start;
+        while at < part.end {
+            let rest = IpaRange { start: at, end: part.end };
+            let entry = IpaRange::new(Ipa(at.0 & !(span - 1)), span);
+            let run = if rest.covers(entry) { leaves_of(source(at), rest, level) } else { None };
+            let index = level.index(at) as u64;
+            at = match (run, level.next()) {
+                (Some((leaf, count)), _) => {
+                    let address = self.table_for(table)?;
+                    self.write_leaves(address, level, index, count, self.sayable(leaf));
+                    table.entries += count;
+                    at.add(count * span)
+                }
+                (None, None) => at.add(PAGE_SIZE),
+                (None, Some(below)) => {
+                    if let Some(child) = self.build(source, below, rest.intersection(entry))? {
+                        self.link(table, child, below, index, level)?;
+                    }
+                    entry.end
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, table: &mut New, child: Hpa, below: Level, index: u64, level: Level) -> Result<(), OutOfTables> {
+        let address = match self.table_for(table) {
+            Ok(address) => address,
+            Err(error) => {
+                self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, child, below);
+                return Err(error);
+            }
+        };
+        let raw = self.tree.codec.encode(Entry::Table(child), level);
+        self.mmu.write(address.add(8 * index), raw, Order::Plain);
+        table.entries += 1;
+        Ok(())
+    }
+
+    fn table_for(&mut self, table: &mut New) -> Result<Hpa, OutOfTables> {
+        if let Some(address) = table.address {
+            return Ok(address);
+        }
+        let address = self.tables.allocate().ok_or(OutOfTables)?;
+        self.tree.stats.tables += 1;
+        table.address = Some(address);
+        Ok(address)
+    }
+
+    pub(crate) fn sayable(&self, leaf: Leaf) -> Leaf {
+        Leaf { attributes: self.tree.codec.sayable(leaf.attributes), ..leaf }
+    }
+}
+
+/// A table that is being filled, once there is something to fill it with.
+struct New {
+    address: Option<Hpa>,
+    entries: u64,
+}
+
+/// Returns the leaves of `level` that a run makes at the start of `rest`, and how many: whole ones, within a table.
+pub(crate) fn leaves_of(run: Option<Run>, rest: IpaRange, level: Level) -> Option<(Leaf, u64)> {
+    let Run { output, len, attributes } = run?;
+    let span = level.entry_span();
+    if !level.can_be_leaf() || !rest.start.0.is_multiple_of(span) || !output.0.is_multiple_of(span) {
+        return None;
+    }
+    let in_table = ENTRIES as u64 - level.index(rest.start) as u64;
+    let count = (len.min(rest.len()) / span).min(in_table);
+    (count > 0).then_some((Leaf { output, attributes }, count))
+}

@@ -1,0 +1,92 @@
+//! Which VM is loaded on which CPU, and the VMIDs that trees have meanwhile.
+//!
+//! A tree keeps its VMID until there are no more. Then all trees lose theirs but those of the VMs that are loaded, every TLB is
+//! emptied, and VMIDs are given anew: a VM whose tree has none gets one when it is loaded.
+
+use stage2::Vmids;
+use vmsa::Vmid;
+
+use crate::Machine;
+use crate::system::{System, VmId};
+
+/// How many CPUs there can be, by number from 0.
+const MAX_CPUS: usize = 8;
+
+/// What [`System::loads`] guards. Trees get and lose VMIDs under that lock only.
+pub(crate) struct Loads {
+    vmids: Vmids,
+    /// By CPU the VM that its VTTBR_EL2 may name.
+    loaded: [Option<VmId>; MAX_CPUS],
+}
+
+impl Loads {
+    /// Returns the state of a machine that runs no VM, and drops what its TLBs hold from before.
+    pub(crate) fn new(machine: &impl Machine) -> Self {
+        let mut vmids = Vmids::new(machine.features());
+        vmids.roll_over(machine, []);
+        Self { vmids, loaded: [None; MAX_CPUS] }
+    }
+
+    fn is_loaded(&self, id: VmId) -> bool {
+        self.loaded.contains(&Some(id))
+    }
+}
+
+impl<M: Machine> System<M> {
+    /// Takes note that the VM is loaded on the CPU, in the place of another, and returns what VTTBR_EL2 holds there from now on.
+    /// That does not change until the VM is [unloaded](System::unload), or the CPU has loaded another. CPUs are counted from 0.
+    pub fn load(&self, id: VmId, cpu: usize) -> u64 {
+        let mut loads = self.loads.lock();
+        let vttbr = self.with_vmid(&mut loads, id);
+        loads.loaded[cpu] = Some(id);
+        vttbr
+    }
+
+    /// Takes note that VTTBR_EL2 of the CPU does not name the VM any more.
+    pub fn unload(&self, id: VmId, cpu: usize) {
+        self.loads.lock().loaded[cpu].take_if(|loaded| *loaded == id);
+    }
+
+    /// Returns what VTTBR_EL2 would hold if the VM were loaded now. Once it is that stays true; before, it may change.
+    pub fn vttbr(&self, id: VmId) -> u64 {
+        self.with_vmid(&mut self.loads.lock(), id)
+    }
+
+    /// Takes the VMID of a VM that will not run for long: what becomes of its tables then costs no invalidation. It gets another
+    /// when it is loaded next. One that is loaded keeps its VMID.
+    pub fn put_aside(&self, id: VmId) {
+        let loads = self.loads.lock();
+        if !loads.is_loaded(id) {
+            self.vm(id).tree.lock().set_vmid(&self.machine, None);
+        }
+    }
+
+    /// Gives the VM's tree a VMID if it has none; returns what puts it in use.
+    fn with_vmid(&self, loads: &mut Loads, id: VmId) -> u64 {
+        let has_one = self.vm(id).tree.lock().vmid().is_some();
+        let new = (!has_one).then(|| self.take_vmid(loads));
+        let mut tree = self.vm(id).tree.lock();
+        if new.is_some() {
+            tree.set_vmid(&self.machine, new);
+        }
+        tree.vttbr()
+    }
+
+    fn take_vmid(&self, loads: &mut Loads) -> Vmid {
+        loads.vmids.take().unwrap_or_else(|| {
+            self.roll_over(loads);
+            let Some(vmid) = loads.vmids.take() else { unreachable!("more VMs are loaded than there are VMIDs") };
+            vmid
+        })
+    }
+
+    /// Takes all VMIDs but those of loaded VMs from their trees, one tree after the other, and makes them free.
+    fn roll_over(&self, loads: &mut Loads) {
+        let vms = || VmId::all().filter(|id| self.has_vm(*id));
+        for id in vms().filter(|id| !loads.is_loaded(*id)) {
+            self.vm(id).tree.lock().set_vmid(&self.machine, None);
+        }
+        let kept = vms().filter_map(|id| self.vm(id).tree.lock().vmid());
+        loads.vmids.roll_over(&self.machine, kept);
+    }
+}

@@ -1,0 +1,78 @@
+//! The machine as the tables' code sees it.
+
+use stage2::{Mmu, Order};
+use vmsa::{Dsb, Features, Geometry, Hpa, Scope, Tlbi};
+
+use crate::Sim;
+use crate::store::How;
+
+impl Sim {
+    /// Puts a VM's tables in use on this CPU.
+    pub fn set_vttbr_now(&self, vttbr: u64) {
+        self.set_vttbr(vttbr);
+        self.isb();
+    }
+}
+
+impl Mmu for Sim {
+    fn features(&self) -> &Features {
+        &self.features
+    }
+
+    fn read(&self, slot: Hpa) -> u64 {
+        self.event();
+        self.memory().word(slot)
+    }
+
+    fn write(&self, slot: Hpa, descriptor: u64, order: Order) {
+        self.event();
+        let how = if order == Order::Release { How::Release } else { How::Plain };
+        let mut state = self.state();
+        state.store(self.view(), Self::this_cpu(), slot, descriptor, how);
+        self.memory().set_word(slot, descriptor);
+    }
+
+    fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64> {
+        self.event();
+        let mut state = self.state();
+        let now = self.memory().word(slot);
+        if now != old {
+            return Err(now);
+        }
+        state.store(self.view(), Self::this_cpu(), slot, new, How::Atomic);
+        self.memory().set_word(slot, new);
+        Ok(())
+    }
+
+    fn tlbi(&self, op: Tlbi, scope: Scope) {
+        self.event();
+        self.state().tlbi(&self.features, Self::this_cpu(), op, scope);
+    }
+
+    fn dsb(&self, kind: Dsb) {
+        self.event();
+        self.state().dsb(Self::this_cpu(), kind);
+    }
+
+    fn isb(&self) {
+        self.event();
+        self.state().isb(Self::this_cpu());
+    }
+
+    fn vttbr(&self) -> u64 {
+        self.state().contexts.written(Self::this_cpu())
+    }
+
+    fn set_vttbr(&self, vttbr: u64) {
+        self.event();
+        let mut state = self.state();
+        if vttbr >> 56 != 0 && !self.features.vmid16 {
+            state.accuse("R27", &format!("VTTBR_EL2 {vttbr:#x} has a VMID of 16 bits, the machine has 8"));
+        }
+        state.contexts.write(Self::this_cpu(), vttbr);
+    }
+
+    fn root_made(&self, vttbr: u64, geometry: Geometry) {
+        self.state().announce(self.view(), vttbr, geometry);
+    }
+}
