@@ -4,7 +4,10 @@
 //! where they can be taken away: see [`install_window`].
 
 use crate::arch;
+use abi::{AccessKind, Call};
 use core::sync::atomic::AtomicU64;
+use zx::inspect::Translation;
+use zx::{Object, Result, Vmar};
 
 /// The first address of the window.
 pub const WINDOW: u64 = (ENTRIES as u64 - 1) << LEVEL_1_SHIFT;
@@ -55,6 +58,16 @@ impl Descriptor {
 /// Puts the level 2 table at `ipa` in charge of the window. The window must not have been used before.
 pub fn install_window(ipa: u64) {
     arch::stage1::store_root_entry(ENTRIES - 1, Descriptor::table(ipa));
+}
+
+/// Has the CPU itself translate `ipa` for an access, with stage 1 off for as long as that takes.
+///
+/// # Errors
+///
+/// As for [`zx::inspect::translate`].
+pub fn translate(vmar: &Vmar, ipa: u64, access: AccessKind) -> Result<Translation> {
+    let call = [Call::Stage2Translate.function_id().into(), vmar.register(), ipa, access.into()];
+    Ok(Translation(arch::stage1::hvc_while_off(call).ok()?.x1))
 }
 
 /// Returns the root table as it is at boot.

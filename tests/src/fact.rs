@@ -89,13 +89,14 @@ impl Holds {
         self.stage1[issuer] |= cpus & !self.unseen & !self.stage2;
     }
 
-    /// Completes the invalidations of a CPU.
-    pub(crate) fn complete(&mut self, issuer: usize, cpus: Cpus) {
+    /// Completes the invalidations of a CPU on `cpus`.
+    pub(crate) const fn complete(&mut self, issuer: usize, cpus: Cpus) {
         let gone = (self.all[issuer] | self.stage1[issuer]) & cpus;
-        let pending = [&mut self.all, &mut self.stage1, &mut self.by_ipa];
-        let [_, _, by_ipa] = pending.map(|issued| std::mem::take(&mut issued[issuer]) & cpus);
-        self.stage2 &= !(gone | by_ipa);
+        self.stage2 &= !(gone | self.by_ipa[issuer] & cpus);
         self.combined &= !gone;
+        self.all[issuer] &= !cpus;
+        self.by_ipa[issuer] &= !cpus;
+        self.stage1[issuer] &= !cpus;
     }
 }
 

@@ -60,17 +60,6 @@ impl Said {
         let reach = self.reach();
         self.page(reach.start).is_some_and(|first| (first..first.add(reach.len())).contains(&frame))
     }
-
-    /// Tells whether hardware can tell the two apart, in the same place.
-    pub(crate) fn means_the_same(&self, other: &Self) -> bool {
-        let bare = |entry| match entry {
-            Entry::Leaf(leaf) => {
-                Entry::Leaf(Leaf { attributes: Attributes { shared: false, ..leaf.attributes }, ..leaf })
-            }
-            other => other,
-        };
-        bare(self.entry) == bare(other.entry)
-    }
 }
 
 /// What the CPUs do with flags.

@@ -84,7 +84,7 @@ impl State {
 
     /// Records what CPUs may hold, or still see, of the old entry and of all that it led to.
     fn leave(&mut self, view: View<'_>, leaves: Leaves, old: &Said, new: &Said) {
-        if old.entry.is_live() && !old.means_the_same(new) {
+        if old.entry.is_live() && old.entry != new.entry {
             self.leave_one(view.flags, leaves, old, view.flags.is_cacheable(old.entry));
             for below in view.below(old) {
                 self.leave_one(view.flags, leaves, &below, view.flags.becomes_cacheable(below.entry));

@@ -91,7 +91,7 @@ impl<'s> Bench<'s> {
     }
 
     pub(crate) fn unmap_on(&mut self, mmu: &impl Mmu, range: IpaRange) {
-        let _ = self.tree.unmap(mmu, &mut self.tables, [range]);
+        let _ = self.tree.unmap(mmu, &mut self.tables, [range]).expect("tables enough");
         self.model.retain(|ipa, _| !(range.start..range.end).contains(ipa));
     }
 
@@ -100,7 +100,7 @@ impl<'s> Bench<'s> {
     }
 
     pub(crate) fn protect_on(&mut self, mmu: &impl Mmu, range: IpaRange, perms: Perms) {
-        let _ = self.tree.protect(mmu, &mut self.tables, range, perms);
+        let _ = self.tree.protect(mmu, &mut self.tables, range, perms).expect("tables enough");
         for (_, page) in self.model.range_mut(range.start..range.end) {
             page.1 = perms;
         }

@@ -3,6 +3,7 @@
 mod adversary;
 mod bench;
 mod costs;
+mod flags;
 mod operations;
 mod planted;
 mod random;

@@ -1,7 +1,7 @@
 //! Leaves of every size: chosen, split, and put together again.
 
-use stage2::{Stats, Touched};
-use vmsa::{BbmLevel, DirtyLevel, Entry, Features, Ipa, IpaRange, Leaf, Level, Perms};
+use stage2::Touched;
+use vmsa::{Attributes, BbmLevel, DirtyLevel, Entry, Features, Ipa, IpaRange, Leaf, Level, Perms};
 
 use crate::bench::{Bench, READ, READ_WRITE, adjacent_frame_of, machine, pages, ranged};
 
@@ -184,6 +184,17 @@ fn a_group_that_is_protected_whole_stays_one() {
 }
 
 #[test]
+fn a_group_that_waits_for_its_invalidation_is_not_merged_in_place() {
+    on_every_machine(|bench| {
+        bench.map_adjacent(range(BASE, 0x1_0000), READ_WRITE).unwrap();
+        bench.map_adjacent(range(BASE + 0x1_0000, 2 * MIB - 0x1_0000), READ).unwrap();
+        bench.protect(range(BASE, 2 * MIB), READ);
+        assert_eq!(leaf_at(bench, BASE).0, Level::L2);
+        bench.assert_right(pages(BASE, 512));
+    });
+}
+
+#[test]
 fn a_page_put_into_a_block_splits_it() {
     on_every_machine(|bench| {
         bench.map_adjacent(range(BASE, 2 * MIB), READ).unwrap();
@@ -196,19 +207,44 @@ fn a_page_put_into_a_block_splits_it() {
 }
 
 #[test]
-fn a_block_that_no_table_can_be_had_for_goes_whole() {
+fn a_block_that_no_table_can_be_had_for_stays_or_goes_whole() {
     on_every_machine(|bench| {
-        bench.map_adjacent(range(BASE, 2 * MIB), READ).unwrap();
+        bench.map_adjacent(range(BASE, GIB), READ).unwrap();
+        let page = range(BASE + 5 * MIB, 0x1000);
+        for limit in 0..2 {
+            bench.tables.limit = limit;
+            assert!(bench.tree.unmap(bench.sim, &mut bench.tables, [page]).is_err());
+            bench.tables.limit = limit;
+            assert!(bench.tree.protect(bench.sim, &mut bench.tables, page, READ_WRITE).is_err());
+            bench.tables.limit = limit;
+            let put = (adjacent_frame_of(page.start), Attributes::normal(READ_WRITE));
+            assert!(bench.tree.map_page(bench.sim, &mut bench.tables, page.start, put).is_err());
+            assert_eq!((leaf_at(bench, BASE).0, bench.tables.in_use()), (Level::L1, 0));
+        }
+        bench.assert_right(pages(BASE + 5 * MIB - 0x2000, 4));
         bench.tables.limit = 0;
-        bench.unmap(range(BASE + 0x5000, 0x1000));
+        assert_eq!(bench.tree.protect(bench.sim, &mut bench.tables, page, READ).map(drop), Ok(()), "nothing to do");
+        let _ = bench.tree.unmap_at_least(bench.sim, &mut bench.tables, page);
         bench.model.clear();
-        bench.assert_right(pages(BASE, 512));
+        bench.assert_right(pages(BASE + 5 * MIB - 0x2000, 4));
         assert_eq!(bench.tables.in_use(), 0);
     });
 }
 
-fn tlbis(cost: Stats) -> u64 {
-    cost.tlbi_ipa + cost.tlbi_range + cost.tlbi_vmid + cost.tlbi_stage1
+#[test]
+fn groups_in_the_root_get_their_hint_back() {
+    for bits in [34, 40] {
+        let sim = machine(ranged(0).0);
+        let mut bench = Bench::new(&sim, bits);
+        let block = bench.tree.geometry().start().entry_span();
+        let all = range(0, 16 * block);
+        bench.map_adjacent(all, READ_WRITE).unwrap();
+        bench.protect(range(block, block), READ);
+        assert!(!is_hinted(&bench, 0), "{bits}");
+        bench.protect(range(block, block), READ_WRITE);
+        assert!(is_hinted(&bench, 0), "{bits}");
+        assert_eq!(sim.violations(), Vec::<String>::new());
+    }
 }
 
 #[test]
@@ -218,11 +254,29 @@ fn splits_and_merges_cost_one_invalidation_an_operation() {
         let mut bench = Bench::new(&sim, 39);
         sim.set_vttbr_now(bench.tree.vttbr());
         bench.map_adjacent(range(BASE, 2 * MIB), READ_WRITE).unwrap();
-        let once = |cost: Stats| tlbis(cost) <= if features.bbm == BbmLevel::NoTranslationCaching { 36 } else { 2 };
+        // At level 1 one size is changed with an invalidation of its own.
+        let most = if features.bbm == BbmLevel::NoTranslationCaching { 2 } else { 1 };
         let split = bench.cost(|bench| bench.protect(range(BASE + 0x4_5000, 0x1000), READ));
-        assert!(once(split) && split.stores <= 4, "{features:?}: {split:?}");
+        assert!(split.tlbi_stage1 + split.tlbi_vmid <= most && split.stores <= 5, "{features:?}: {split:?}");
         let merge = bench.cost(|bench| bench.protect(range(BASE + 0x4_5000, 0x1000), READ_WRITE));
-        assert!(tlbis(merge) <= 4 && merge.stores <= 4, "{features:?}: {merge:?}");
+        assert!(merge.tlbi_stage1 + merge.tlbi_vmid <= most && merge.stores <= 4, "{features:?}: {merge:?}");
+    }
+}
+
+#[test]
+fn many_sizes_that_change_share_one_invalidation() {
+    for features in machines() {
+        let sim = machine(features);
+        let mut bench = Bench::new(&sim, 39);
+        sim.set_vttbr_now(bench.tree.vttbr());
+        bench.map_adjacent(range(BASE, 64 * MIB), READ_WRITE).unwrap();
+        for number in 0..32 {
+            bench.protect(range(BASE + number * 2 * MIB, 0x1000), READ);
+        }
+        let cost = bench.cost(|bench| bench.protect(range(BASE, 64 * MIB), READ_WRITE));
+        assert_eq!(cost.merges, 32);
+        assert!(cost.tlbi_stage1 + cost.tlbi_vmid <= 2 && cost.dsb <= 8, "{features:?}: {cost:?}");
+        bench.assert_right(pages(BASE + 2 * MIB - 0x2000, 4));
     }
 }
 

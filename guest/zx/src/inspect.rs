@@ -3,7 +3,7 @@
 use crate::sys::{address_of_mut, hypercall};
 use crate::{Object, Vm, Vmar};
 use abi::stats::{COUNT, Counter};
-use abi::{Call, Result};
+use abi::{AccessKind, Call, Result};
 use core::ops::Index;
 
 /// The level of the tables whose entries map pages.
@@ -21,6 +21,7 @@ impl Descriptor {
     const S2AP_READ: u64 = 1 << 6;
     const S2AP_WRITE: u64 = 1 << 7;
     const AF: u64 = 1 << 10;
+    const CONTIGUOUS: u64 = 1 << 52;
     const OUTPUT_ADDRESS: u64 = 0x0000_ffff_ffff_f000;
     /// `XN[1:0]`: with FEAT_XNX, 0b00 alone leaves both EL1 and EL0 free to execute; without it, bit 53 is RES0.
     const XN: u64 = 0b11 << 53;
@@ -48,6 +49,11 @@ impl Descriptor {
     /// Tells whether the access flag is set.
     pub const fn is_accessed(self) -> bool {
         self.is_valid() && self.0 & Self::AF != 0
+    }
+
+    /// Tells whether the entry is one of 16 that translate as one.
+    pub const fn is_contiguous(self) -> bool {
+        self.is_valid() && self.0 & Self::CONTIGUOUS != 0
     }
 
     /// Returns the number of the first physical page that the entry leads to.
@@ -79,6 +85,40 @@ impl Walk {
 pub fn walk(vmar: &Vmar, address: u64) -> Result<Walk> {
     let registers = hypercall(Call::Stage2Walk, [vmar.register(), address]).ok()?;
     Ok(Walk { descriptor: Descriptor(registers.x1), level: registers.x2, table_page: registers.x3 })
+}
+
+/// What the CPU itself made of an address: `PAR_EL1` after an `AT` of both stages (DDI 0487, "PAR_EL1").
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(transparent)]
+pub struct Translation(pub u64);
+
+impl Translation {
+    /// F: there was a fault.
+    const FAULT: u64 = 1 << 0;
+    /// S: it was stage 2's.
+    const STAGE_2: u64 = 1 << 9;
+    /// PA\[51:12\], where there was none.
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+    /// Returns the number of the physical page, or the status code of stage 2's fault.
+    ///
+    /// # Panics
+    ///
+    /// The fault is stage 1's, which was off.
+    pub fn page(self) -> core::result::Result<u64, u8> {
+        if self.0 & Self::FAULT == 0 {
+            return Ok((self.0 & Self::ADDRESS) >> abi::PAGE_SHIFT);
+        }
+        assert!(self.0 & Self::STAGE_2 != 0, "a fault of stage 1: {self:x?}");
+        Err((self.0 >> 1) as u8 & 0x3f)
+    }
+}
+
+/// Has the CPU translate `address` for an access of this vCPU at EL1. It does so only while stage 1 is off: with it on, the
+/// call is BAD_STATE.
+pub fn translate(vmar: &Vmar, address: u64, access: AccessKind) -> Result<Translation> {
+    let registers = hypercall(Call::Stage2Translate, [vmar.register(), address, access.into()]).ok()?;
+    Ok(Translation(registers.x1))
 }
 
 /// What was done to the VM's stage-2 tables since the VM was created.

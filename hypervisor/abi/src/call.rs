@@ -39,6 +39,7 @@ pub enum Call {
     VmoReplaceAsExecutable = 0x048,
     Stage2Walk = 0x0f0,
     Stage2Stats = 0x0f1,
+    Stage2Translate = 0x0f3,
 }
 
 impl Call {
@@ -70,6 +71,16 @@ pub enum Startup {
     Vm = 3,
     /// The device memory that the VM's boot arguments grant.
     MmioResource = 4,
+}
+
+/// The access that [`Call::Stage2Translate`] has the CPU translate an address for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, IntoPrimitive, TryFromPrimitive)]
+#[repr(u64)]
+pub enum AccessKind {
+    /// A load.
+    Read = 0,
+    /// A store.
+    Write = 1,
 }
 
 #[cfg(test)]

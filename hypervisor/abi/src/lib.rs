@@ -19,7 +19,7 @@ mod status;
 pub mod smccc;
 pub mod stats;
 
-pub use call::{Call, Startup, VENDOR_BASE};
+pub use call::{AccessKind, Call, Startup, VENDOR_BASE};
 pub use handle::{KOID_INVALID, ObjectType, RawHandle};
 pub use info::{INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, Topic, VmarOp, VmoInfoFlags, VmoOp};
 pub use options::{Alignment, VmOptions, VmoOptions};

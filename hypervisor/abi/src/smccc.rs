@@ -17,4 +17,4 @@ pub const SMCCC_VERSION_1_2: u64 = 0x0001_0002;
 /// The identifier that says "this is Stagecraft": 5a1e9c04-7d3b-4f52-9e6a-c1d8f2b70a35, as four little-endian words.
 pub const UID: [u32; 4] = [0x049c_1e5a, 0x524f_3b7d, 0xd8c1_6a9e, 0x350a_b7f2];
 /// The revision of the contract: major and minor.
-pub const REVISION: (u64, u64) = (1, 0);
+pub const REVISION: (u64, u64) = (1, 1);

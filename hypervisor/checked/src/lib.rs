@@ -81,7 +81,7 @@ impl<M: Machine + Bench> Mmu for Checked<M> {
     }
 
     fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64> {
-        let store = Store { slot, old, new, is_release: false };
+        let store = Store { slot, old, new, is_release: true };
         self.judge_if_done(Event::Store(store), || self.inner.exchange(slot, old, new))
     }
 

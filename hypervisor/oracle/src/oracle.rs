@@ -455,7 +455,7 @@ fn is_relaxed(old: Entry, new: Entry) -> bool {
             let (a, b) = (old.attributes, new.attributes);
             let is_same_memory = old.output == new.output && a.memory == b.memory;
             let is_same_size = a.contiguous == b.contiguous && a.uncached == b.uncached;
-            let is_cleaned = a.dirty == Dirty::Dirty && b.dirty == Dirty::Clean;
+            let is_cleaned = a.dirty != Dirty::Clean && b.dirty == Dirty::Clean;
             is_same_memory && is_same_size && b.perms.contains(a.perms) && b.accessed && !is_cleaned
         }
         _ => false,

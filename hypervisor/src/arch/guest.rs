@@ -8,6 +8,7 @@ use aarch64_cpu::registers::{
     MDCR_EL2, MIDR_EL1, PAR_EL1, Readable, SCTLR_EL1, SPSR_EL1, SPSR_EL2, VBAR_EL1, VMPIDR_EL2, VTCR_EL2, VTTBR_EL2,
     Writeable,
 };
+use abi::AccessKind;
 use hypervisor::exception::{Context, Entered, START_PSTATE, ipa_from_par};
 use hypervisor::psci::Start;
 use vmsa::{Geometry, Ipa, Scope, Syndrome, Tlbi, fault_ipa};
@@ -187,15 +188,27 @@ pub(crate) fn abort_ipa(syndrome: Syndrome) -> Option<Ipa> {
     walk_stage1(FAR_EL2.get())
 }
 
-/// PAR_EL1 is the guest's own, and may hold what it has not read yet.
 fn walk_stage1(va: u64) -> Option<Ipa> {
+    ipa_from_par(result_of(|| tlb::translate_stage1(va)), va)
+}
+
+/// Returns what PAR_EL1 says after this CPU has translated `ipa` for its vCPU's access, by the tables and the registers that are
+/// in effect, or `None` where the vCPU's stage 1 is on and makes something else of the address.
+pub(crate) fn translate(ipa: Ipa, access: AccessKind) -> Option<u64> {
+    let is_flat = !SCTLR_EL1.is_set(SCTLR_EL1::M);
+    is_flat.then(|| result_of(|| tlb::translate_both_stages(ipa.0, access)))
+}
+
+/// Returns what an address translation instruction leaves in PAR_EL1, which is the guest's own, and may hold what it has not
+/// read yet.
+fn result_of(translate: impl FnOnce()) -> u64 {
     let kept = PAR_EL1.get();
-    tlb::translate_stage1(va);
+    translate();
     // PAR_EL1 holds the result only after a context synchronization event (DDI 0487, "Address translation instructions").
     barrier::isb(barrier::SY);
     let par = PAR_EL1.get();
     PAR_EL1.set(kept);
-    ipa_from_par(par, va)
+    par
 }
 
 /// Returns what the vCPU was doing.

@@ -17,7 +17,9 @@ mod uart;
 mod vectors;
 
 pub(crate) use cpu::{ExceptionRegisters, features};
-pub(crate) use guest::{abort_ipa, configure, context, enter, fault_address, resume_address, syndrome, take};
+pub(crate) use guest::{
+    abort_ipa, configure, context, enter, fault_address, resume_address, syndrome, take, translate,
+};
 pub(crate) use mmu::{RealMmu, Watched};
 pub(crate) use per_cpu::{cpu_index, is_stack_guard, set_cpu_index, this_cpu};
 pub(crate) use power::{exit, is_ending, power_off, start_cpu, wait_for_event, wake_waiting};

@@ -3,6 +3,7 @@
 
 use core::arch::asm;
 
+use abi::AccessKind;
 use vmsa::{Scope, Tlbi};
 
 use super::planted::scope_of;
@@ -50,4 +51,14 @@ pub(super) fn invalidate(op: Tlbi, scope: Scope) {
 pub(super) fn translate_stage1(va: u64) {
     // SAFETY: the instruction writes PAR_EL1, which the caller saves, and faults into it.
     unsafe { asm!("at s1e1r, {}", in(reg) va, options(nostack, preserves_flags)) }
+}
+
+/// Has the hardware walk both stages for an access at EL1 to `va`; PAR_EL1 tells where they led.
+pub(super) fn translate_both_stages(va: u64, access: AccessKind) {
+    match access {
+        // SAFETY: as above.
+        AccessKind::Read => unsafe { asm!("at s12e1r, {}", in(reg) va, options(nostack, preserves_flags)) },
+        // SAFETY: as above.
+        AccessKind::Write => unsafe { asm!("at s12e1w, {}", in(reg) va, options(nostack, preserves_flags)) },
+    }
 }

@@ -1,10 +1,11 @@
 //! Hypercalls: to `vm`, to PSCI, or answered here (SMC Calling Convention, DEN 0028).
 
-use abi::{Call, VENDOR_BASE, smccc};
+use abi::{AccessKind, Call, Status, VENDOR_BASE, smccc};
 use vm::Outcome;
+use vmsa::Ipa;
 
-use super::{end_vm, host, vcpus};
-use crate::arch::Frame;
+use super::{Host, end_vm, host, vcpus};
+use crate::arch::{self, Frame};
 
 /// Serves the call that `x0` names. The high half of `x0` is ignored.
 #[inline]
@@ -27,8 +28,7 @@ const VENDOR_LAST: u32 = VENDOR_BASE + 0xffff;
 fn serve_vendor(frame: &mut Frame, call: Call) {
     let [x0, results @ ..] = &mut frame.x;
     let Some(args) = results.first_chunk::<8>() else { return };
-    let host = host();
-    match host.system.call(host.vm, call, args) {
+    match outcome_of(call, args) {
         Outcome::Return { status, results: values, count } => {
             *x0 = status.to_register();
             for (result, value) in results.iter_mut().zip(values).take(count) {
@@ -36,6 +36,32 @@ fn serve_vendor(frame: &mut Frame, call: Call) {
             }
         }
         Outcome::Exit(status) => end_vm(status),
+    }
+}
+
+#[inline]
+fn outcome_of(call: Call, args: &[u64; 8]) -> Outcome {
+    let host = host();
+    match call {
+        Call::Stage2Translate => translate(host, args),
+        _ => host.system.call(host.vm, call, args),
+    }
+}
+
+/// stage2_translate(vmar, addr, access): x1 PAR_EL1. Only the machine can answer that; who may ask, and for which address, is
+/// told as for the walk by software.
+#[inline(never)]
+fn translate(host: &Host, args: &[u64; 8]) -> Outcome {
+    let refused = |status| Outcome::Return { status, results: [0; 3], count: 0 };
+    match host.system.call(host.vm, Call::Stage2Walk, args) {
+        Outcome::Return { status: Status::OK, .. } => {}
+        other => return other,
+    }
+    let [_, address, access, ..] = *args;
+    let Ok(access) = AccessKind::try_from(access) else { return refused(Status::INVALID_ARGS) };
+    match arch::translate(Ipa(address), access) {
+        Some(par) => Outcome::Return { status: Status::OK, results: [par, 0, 0], count: 1 },
+        None => refused(Status::BAD_STATE),
     }
 }
 

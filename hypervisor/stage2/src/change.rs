@@ -32,8 +32,9 @@ pub(crate) struct Slot {
     is_linked: bool,
 }
 
-/// An entry that says nothing, and of which no TLB holds anything. It was found so while the tree's lock was held, and every
-/// operation under that lock invalidates what it broke before it ends.
+/// An entry that says nothing, and of which no TLB holds anything. It was found so while the tree's lock was held, every
+/// operation under that lock invalidates what it broke before it ends, and none makes an entry where it has cleared one: what
+/// is to stand there waits as a successor.
 #[must_use]
 pub(crate) struct Vacant(Slot);
 

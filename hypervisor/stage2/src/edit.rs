@@ -11,7 +11,7 @@
 //! What the hardware may still update (the access flag or the dirty state of a leaf, FEAT_HAFDBS) changes its size or its hint
 //! only by a break, whatever the level: what the break found last is what goes into the new entries.
 
-use vmsa::{Attributes, Dirty, DirtyLevel, Dsb, Entry, Hpa, IpaRange, Leaf, Perms};
+use vmsa::{Attributes, Dirty, DirtyLevel, Dsb, Entry, Hpa, Ipa, IpaRange, Leaf, Level, Perms};
 
 use crate::change::{Held, Idle, Live, Place, Prepared, Slot, Vacant, Via};
 use crate::gather::{Flushed, Gather};
@@ -30,11 +30,15 @@ pub(crate) struct Edit<'e, M, T> {
     pub(crate) mmu: &'e M,
     pub(crate) tables: &'e mut T,
     pub(crate) gather: Gather,
+    /// A block was made that is not cached, to change a size, with an invalidation of its own.
+    pub(crate) has_resized: bool,
+    /// Tables that were taken for splits to come, each noting the next.
+    spare: Option<Hpa>,
 }
 
 impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     pub(crate) fn new(tree: &'e mut Stage2, mmu: &'e M, tables: &'e mut T) -> Self {
-        Self { tree, mmu, tables, gather: Gather::default() }
+        Self { tree, mmu, tables, gather: Gather::default(), has_resized: false, spare: None }
     }
 
     pub(crate) const fn walker(&self) -> Walker<'e, M> {
@@ -54,7 +58,59 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         while let Some((table, level)) = self.gather.next_detached(self.tables, &proof) {
             self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, table, level);
         }
+        while let Some(table) = self.take_spare() {
+            self.tables.free(table);
+        }
         proof
+    }
+
+    /// Takes the tables that a change to the leaves of `range` that `changes` names needs for splits, at both of its ends.
+    pub(crate) fn reserve(&mut self, range: IpaRange, changes: impl Fn(Leaf) -> bool) -> Result<(), OutOfTables> {
+        for _ in 0..self.cut(range, changes) {
+            let table = self.tables.allocate().ok_or(OutOfTables)?;
+            self.tables.set_next(table, self.spare);
+            self.spare = Some(table);
+        }
+        Ok(())
+    }
+
+    fn take_spare(&mut self) -> Option<Hpa> {
+        let table = self.spare?;
+        self.spare = self.tables.next(table);
+        Some(table)
+    }
+
+    /// Takes a table: one that was reserved, if there is one.
+    pub(crate) fn take_table(&mut self) -> Result<Hpa, OutOfTables> {
+        self.take_spare().or_else(|| self.tables.allocate()).ok_or(OutOfTables)
+    }
+
+    /// Returns how many tables the blocks take that `range` cuts.
+    fn cut(&self, range: IpaRange, changes: impl Fn(Leaf) -> bool) -> u64 {
+        let first = self.leaf_span(range.start, &changes);
+        let second = if range.pages() > 1 { self.leaf_span(Ipa(range.end.0 - 1), &changes) } else { None };
+        let second = second.filter(|leaf| first.is_none_or(|first| leaf.0 != first.0));
+        first.into_iter().chain(second).map(|(span, level)| tables_for(span, level, span.intersection(range))).sum()
+    }
+
+    /// Returns the addresses that the leaf at `ipa` is for, if it changes, and its level.
+    fn leaf_span(&self, ipa: Ipa, changes: &impl Fn(Leaf) -> bool) -> Option<(IpaRange, Level)> {
+        let walk = self.tree.walk(self.mmu, ipa)?;
+        let span = walk.level.entry_span();
+        match walk.entry {
+            Entry::Leaf(leaf) if changes(leaf) => Some((IpaRange::new(Ipa(ipa.0 & !(span - 1)), span), walk.level)),
+            _ => None,
+        }
+    }
+
+    /// Begins another part of the operation, whose addresses may be far from the last one's. What waits in earlier parts is
+    /// settled first where there is no room to wait for more.
+    pub(crate) fn begin_part(&mut self) {
+        if !self.gather.has_room() {
+            let proof = self.flush();
+            self.settle(&proof);
+        }
+        self.gather.begin_part();
     }
 
     /// Invalidates what was broken so far.
@@ -121,11 +177,11 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     /// Takes a table out of the tree, with all that is below it.
     pub(crate) fn detach(&mut self, held: Held, table: Hpa) {
         let slot = held.slot();
-        self.take_table(held, table);
+        self.cut_off(held, table);
         self.gather.stale_table(slot);
     }
 
-    fn take_table(&mut self, held: Held, table: Hpa) {
+    fn cut_off(&mut self, held: Held, table: Hpa) {
         let level = held.slot().level();
         match held {
             Held::Idle(idle) => idle.clear(self.mmu),
@@ -144,7 +200,7 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         }
         let Place::Table(held, table) = self.look(via.slot) else { return Next::Same };
         let is_live = matches!(held, Held::Live(_));
-        self.take_table(held, table);
+        self.cut_off(held, table);
         if is_live {
             self.gather.stale_empty_table(via.slot);
         }
@@ -195,6 +251,12 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         self.tables.set_live_entries(table, count as u16);
     }
 
+    /// Tells whether leaves that say this may translate as one. Where faults note the first store, the permission to store is
+    /// one page's, and the members of a group have one permission.
+    pub(crate) fn may_group(&self, attributes: Attributes) -> bool {
+        attributes.dirty == Dirty::Untracked || self.mmu.features().dirty == DirtyLevel::Dirty
+    }
+
     /// Tells whether walks leave the leaf's flags alone: there is none that they would set.
     pub(crate) fn is_settled(&self, attributes: Attributes) -> bool {
         let is_counted = attributes.dirty == Dirty::Clean && attributes.perms.contains(Perms::WRITE);
@@ -231,6 +293,16 @@ impl<M: Mmu, T: Tables> Visitor for Settle<'_, '_, M, T> {
     }
 }
 
+/// Returns how many tables a leaf of `level` takes that becomes smaller ones, of which `part` is apart from the rest: one for
+/// each entry that is cut, level by level.
+fn tables_for(span: IpaRange, level: Level, part: IpaRange) -> u64 {
+    let Some(below) = level.next().filter(|_| part != span && !part.is_empty()) else { return 0 };
+    let child = |ipa: Ipa| IpaRange::new(Ipa(ipa.0 & !(below.entry_span() - 1)), below.entry_span());
+    let (first, last) = (child(part.start), child(Ipa(part.end.0 - 1)));
+    let of = |child: IpaRange| tables_for(child, below, part.intersection(child));
+    1 + of(first) + if last == first { 0 } else { of(last) }
+}
+
 /// Tells whether a leaf may become the other without a break (DDI 0487, D8.14 "Using break-before-make when updating
 /// translation table entries"): permissions and flags only; in a group, flags only.
 fn may_change_in_place(old: Leaf, new: Leaf) -> bool {
@@ -241,6 +313,7 @@ fn may_change_in_place(old: Leaf, new: Leaf) -> bool {
 
 /// Tells whether the new leaf allows all that the old one did. What TLBs hold of it may cost a fault, which is tried again.
 fn is_relaxed(old: Attributes, new: Attributes) -> bool {
-    let is_cleaned = old.dirty == Dirty::Dirty && new.dirty == Dirty::Clean;
+    // A leaf that becomes clean is no longer to be stored to unnoticed.
+    let is_cleaned = old.dirty != Dirty::Clean && new.dirty == Dirty::Clean;
     new.perms.contains(old.perms) && (new.accessed || !old.accessed) && !is_cleaned
 }

@@ -8,7 +8,7 @@ use crate::tree::free_subtree;
 use crate::{Mmu, Order, Run, Tables};
 
 impl<M: Mmu, T: Tables> Edit<'_, M, T> {
-    /// Fills a table with what a block says at `slot`. `part` is about to change: it bounds the groups.
+    /// Fills a table with what a block says at `slot`. `part` is about to change: it has no groups.
     pub(crate) fn fill_from_block(&self, table: Hpa, slot: Slot, block: Leaf, part: IpaRange) {
         let Some(level) = slot.level().next() else { return };
         let span = level.entry_span();
@@ -16,20 +16,21 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let first = (part.start.0 - base) / span;
         let end = (part.end.0 - base).div_ceil(span);
         let attributes = Attributes { uncached: false, ..block.attributes };
-        for (from, to) in [(0, first), (first, end), (end, ENTRIES as u64)] {
+        for (from, to, may_hint) in [(0, first, true), (first, end, false), (end, ENTRIES as u64, true)] {
             let leaf = Leaf { output: block.output.add(from * span), attributes };
-            self.write_leaves(table, level, from, to - from, leaf);
+            self.write_leaves(table, level, from, to - from, leaf, may_hint);
         }
     }
 
     /// Writes adjacent leaves to a table that nobody can reach, with the hint where an aligned group of them has one.
-    fn write_leaves(&self, table: Hpa, level: Level, first: u64, count: u64, leaf: Leaf) {
+    fn write_leaves(&self, table: Hpa, level: Level, first: u64, count: u64, leaf: Leaf, may_hint: bool) {
         let (span, end) = (level.entry_span(), first + count);
+        let may_hint = may_hint && self.may_group(leaf.attributes);
         let output_at = |index: u64| leaf.output.add((index - first) * span);
         for index in first..end {
             let group = index & !(GROUP - 1);
             let is_whole = group >= first && group + GROUP <= end;
-            let contiguous = is_whole && output_at(group).0.is_multiple_of(GROUP * span);
+            let contiguous = may_hint && is_whole && output_at(group).0.is_multiple_of(GROUP * span);
             let attributes = Attributes { contiguous, ..leaf.attributes };
             let raw = self.tree.codec.encode(Entry::Leaf(Leaf { output: output_at(index), attributes }), level);
             self.mmu.write(table.add(8 * index), raw, Order::Plain);
@@ -72,7 +73,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
             at = match (run, level.next()) {
                 (Some((leaf, count)), _) => {
                     let address = self.table_for(table)?;
-                    self.write_leaves(address, level, index, count, self.sayable(leaf));
+                    self.write_leaves(address, level, index, count, self.sayable(leaf), true);
                     table.entries += count;
                     at.add(count * span)
                 }

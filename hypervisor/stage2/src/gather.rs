@@ -54,6 +54,8 @@ pub(crate) struct Gather {
     stale: [Option<Stale>; MOST_RANGES],
     /// The next address begins another part.
     is_apart: bool,
+    /// The next entry that waits is of another part.
+    waits_apart: bool,
     /// Entries that led to tables are among what was broken.
     has_tables: bool,
     /// Entries were made, or allow more, that walks may not see yet.
@@ -86,6 +88,7 @@ impl Gather {
     /// Begins another part of the operation, whose addresses may be far from the last one's.
     pub(crate) const fn begin_part(&mut self) {
         self.is_apart = true;
+        self.waits_apart = true;
     }
 
     /// Takes note of a leaf that TLBs may hold as it was.
@@ -122,12 +125,22 @@ impl Gather {
 
     /// Takes note of an entry that waits for the invalidation.
     pub(crate) fn wait(&mut self, slot: Slot) {
-        let (span, near) = (slot.span(), slot.level().table_span());
-        let is_near = |range: &IpaRange| range.start.0 / near == span.start.0 / near;
         let used = self.waiting.iter().flatten().count();
-        let with_neighbour = self.waiting.iter().flatten().position(is_near);
-        let place = with_neighbour.unwrap_or(used.min(MOST_RANGES - 1));
-        self.waiting[place] = Some(self.waiting[place].map_or(span, |range| range.hull(span)));
+        let place = if core::mem::take(&mut self.waits_apart) { used } else { used.max(1) - 1 };
+        if let Some(waiting) = self.waiting.get_mut(place) {
+            *waiting = Some(waiting.map_or(slot.span(), |range| range.hull(slot.span())));
+        }
+    }
+
+    /// Tells whether entries of another part can wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.iter().flatten().count() < MOST_RANGES
+    }
+
+    /// Tells whether nothing in the range is owed an invalidation.
+    pub(crate) fn is_clean(&self, range: IpaRange) -> bool {
+        let stale = self.stale.iter().flatten().map(|stale| stale.range);
+        stale.chain(self.waiting.iter().copied().flatten()).all(|owed| owed.intersection(range).is_empty())
     }
 
     /// Returns where entries wait, and forgets it.

@@ -91,6 +91,9 @@ impl Stage2 {
         if before == own {
             return work(&mut issue);
         }
+        // Walks that are under way for the other VM end before its VMID is gone (DDI 0487, D8.14: a walk belongs to the VMID
+        // that it began with, and only a DSB waits for it).
+        issue.dsb(Dsb::Ish);
         issue.switch(own);
         work(&mut issue);
         issue.switch(before);

@@ -1,8 +1,8 @@
 //! A VM's stage-2 translation tables: looked at, changed, and never in a state that the architecture forbids.
 //!
 //! - [`Mmu`] is all that this crate asks of a machine; [`Tables`] is where its tables come from.
-//! - [`Stage2`] is one tree. Each of its operations takes a range, walks each table once, and is complete when it returns: what
-//!   it made is visible to every CPU's walks, what it broke is in no CPU's TLB.
+//! - [`Stage2`] is one tree. Each of its operations takes a range, and is complete when it returns: what it made is visible to
+//!   every CPU's walks, what it broke is in no CPU's TLB. Tables are walked twice only where something was prepared, or waits.
 //! - `walk` holds the one walker. `change` holds the only code that writes to a live table, and its types allow a live entry
 //!   to be replaced only after it was broken and invalidated. `edit` holds the rules of what may be changed without that,
 //!   `gather` collects what was broken, `invalidate` has one invalidation for all of it.

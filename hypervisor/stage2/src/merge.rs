@@ -16,7 +16,11 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         }
         match (self.block_of(via), self.look(via.slot)) {
             (Some(block), Place::Table(held, table)) => self.merge(held, table, block),
-            _ => self.hint_groups(via, part),
+            _ => {
+                if let Some(first) = first_slot(via) {
+                    self.hint_groups(first, part);
+                }
+            }
         }
         Next::Same
     }
@@ -30,15 +34,17 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         self.one_of(first_slot(via)?, ENTRIES as u64)
     }
 
-    fn hint_groups(&mut self, via: Via, part: IpaRange) {
-        let Some(first) = first_slot(via) else { return };
+    /// Gives the groups that `part` has a part in their hint, where their members say the same. `first` is the table's first
+    /// entry.
+    pub(crate) fn hint_groups(&mut self, first: Slot, part: IpaRange) {
         let span = first.level().entry_span();
         let start = (part.start.0 - first.span().start.0) / span / GROUP * GROUP;
         let end = (part.end.0 - first.span().start.0).div_ceil(span);
         for index in (start..end).step_by(GROUP as usize) {
             let member = first.after(index);
             let is_hinted = matches!(self.look(member), Place::Leaf(_, leaf) if leaf.attributes.contiguous);
-            if !is_hinted && self.one_of(member, GROUP).is_some() {
+            let group = if is_hinted { None } else { self.one_of(member, GROUP) };
+            if group.is_some_and(|leaf| self.may_group(leaf.attributes)) {
                 self.hint_group(member, true);
             }
         }

@@ -12,7 +12,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// is about to change, cuts.
     pub(crate) fn split(&mut self, held: Held, block: Leaf, part: IpaRange) -> Result<Via, OutOfTables> {
         let slot = held.slot();
-        let table = self.tables.allocate().ok_or(OutOfTables)?;
+        let table = self.take_table()?;
         self.tables.set_live_entries(table, ENTRIES as u16);
         self.tree.stats.tables += 1;
         self.tree.stats.splits += 1;
@@ -24,7 +24,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
                 idle.rewrite(self.mmu, self.tree.codec, Entry::Table(table));
                 false
             }
-            Held::Live(live) if self.tree.bbm > BbmLevel::BreakFirst && self.is_settled(block.attributes) => {
+            Held::Live(live) if self.can_resize(slot, block) => {
                 fill(self, block);
                 self.resize(live, Entry::Leaf(block), Entry::Table(table));
                 true
@@ -40,6 +40,17 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         Ok(Via { slot, table, is_linked })
     }
 
+    /// Tells whether an entry may become another size without a break: nothing that this operation has changed there is owed an
+    /// invalidation, and walks set no flags. A size that takes an invalidation of its own is changed so once an operation.
+    fn can_resize(&self, slot: Slot, block: Leaf) -> bool {
+        let has_way = match self.tree.bbm {
+            BbmLevel::BreakFirst => false,
+            BbmLevel::NoTranslationCaching => !self.has_resized,
+            BbmLevel::Direct => true,
+        };
+        has_way && self.gather.is_clean(slot.span()) && self.is_settled(block.attributes)
+    }
+
     /// Makes one size of another with the same meaning, under the eyes of walks (DDI 0487, D8.14 "Support levels for changing
     /// block size"): at once where a TLB conflict is only an abort, which EL2 serves; else by way of a block that is not cached.
     fn resize(&mut self, live: Live, old: Entry, new: Entry) {
@@ -49,6 +60,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
             _ => self.gather.stale_leaf(slot),
         }
         if self.tree.bbm == BbmLevel::NoTranslationCaching {
+            self.has_resized = true;
             let block = if let Entry::Leaf(_) = old { old } else { new };
             live.change(self.mmu, self.tree.codec, |_| uncached(block));
             self.stored();
@@ -62,14 +74,15 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         self.gather.publish();
     }
 
-    /// Puts a block in the place of a table that says the same.
+    /// Puts a block in the place of a table that says the same. What this operation has changed in the table is not in every
+    /// TLB as it is in the table: then only a break will do, at any level.
     pub(crate) fn merge(&mut self, held: Held, table: Hpa, block: Leaf) {
         self.tree.stats.merges += 1;
         self.stored();
         let slot = held.slot();
         match held {
             Held::Idle(idle) => idle.rewrite(self.mmu, self.tree.codec, Entry::Leaf(block)),
-            Held::Live(live) if self.tree.bbm > BbmLevel::BreakFirst => {
+            Held::Live(live) if self.can_resize(slot, block) => {
                 self.resize(live, Entry::Table(table), Entry::Leaf(block));
             }
             Held::Live(live) => _ = self.replace(live, |_| Entry::Leaf(block)),
@@ -82,8 +95,9 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Gives the hint of a group to all of its members, which are alike but for it, or takes it from all of them.
     pub(crate) fn hint_group(&mut self, member: Slot, is_group: bool) {
         let codec = self.tree.codec;
-        let in_place =
-            self.tree.bbm == BbmLevel::Direct && self.leaves_of(member).all(|leaf| self.is_settled(leaf.attributes));
+        let in_place = self.tree.bbm == BbmLevel::Direct
+            && self.gather.is_clean(member.group())
+            && self.leaves_of(member).all(|leaf| self.is_settled(leaf.attributes));
         let hinted = |entry| match entry {
             Entry::Leaf(leaf) => {
                 Entry::Leaf(Leaf { attributes: Attributes { contiguous: is_group, ..leaf.attributes }, ..leaf })

@@ -2,7 +2,7 @@
 
 use vmsa::Tlbi;
 
-/// Counts since the tree was made.
+/// Counts since the tree was made. What is invalidated on one CPU alone, after a fault, is not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stats {
     /// Descriptors written.

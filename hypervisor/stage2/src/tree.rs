@@ -52,7 +52,7 @@ impl Walk {
 
 impl Stage2 {
     /// Returns an empty tree, without a VMID. `root` are [`Geometry::root_tables`] adjacent tables, zeroed, aligned to their
-    /// total size. Of `features` it uses all that there are; whoever wants less says less.
+    /// total size. `features` are the machine's, with as much of FEAT_BBM as the tree is to use.
     pub fn new(geometry: Geometry, features: &Features, root: Hpa) -> Self {
         debug_assert!(root.0.is_multiple_of(geometry.root_bytes().next_power_of_two()), "{root} for {geometry:?}");
         let stats = Stats { tables: geometry.root_tables() as u64, ..Stats::default() };

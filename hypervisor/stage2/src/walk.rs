@@ -35,6 +35,9 @@ pub(crate) trait Visitor {
     fn leave(&mut self, _via: Via, _part: IpaRange) -> Next {
         Next::Same
     }
+
+    /// Leaves a table of the root, of which `first` is the first entry.
+    fn leave_root(&mut self, _first: Slot, _part: IpaRange) {}
 }
 
 /// Reads a tree and hands its entries to a visitor.
@@ -61,14 +64,16 @@ impl<'m, M: Mmu> Walker<'m, M> {
     /// Visits the entries that `range` touches, in ascending order, each table once. The range is not empty and lies in the
     /// tree's space. The tables of a concatenated root are walked one after the other.
     pub(crate) fn walk<V: Visitor>(&self, range: IpaRange, visitor: &mut V) -> Result<(), V::Error> {
-        debug_assert!(!range.is_empty() && range.end <= self.geometry.limit(), "{range:?}");
+        assert!(!range.is_empty() && range.end <= self.geometry.limit(), "{range:?} is not in the tree's space");
         let level = self.geometry.start();
         let first = range.start.0 / level.table_span();
         let last = (range.end.0 - 1) / level.table_span();
         for number in first..=last {
             let span = IpaRange::new(Ipa(number * level.table_span()), level.table_span());
             let table = Table { address: self.root.add(number * PAGE_SIZE), level, is_linked: true };
-            self.table(table, range.intersection(span), visitor)?;
+            let part = range.intersection(span);
+            self.table(table, part, visitor)?;
+            visitor.leave_root(Slot::of(table.address, level, span.start, true), part);
         }
         Ok(())
     }

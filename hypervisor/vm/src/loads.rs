@@ -15,8 +15,8 @@ const MAX_CPUS: usize = 8;
 /// What [`System::loads`] guards. Trees get and lose VMIDs under that lock only.
 pub(crate) struct Loads {
     vmids: Vmids,
-    /// By CPU the VM that its VTTBR_EL2 may name.
-    loaded: [Option<VmId>; MAX_CPUS],
+    /// By CPU the VMs that its VTTBR_EL2 may name, as bits: while it goes from one to another, both.
+    loaded: [u64; MAX_CPUS],
 }
 
 impl Loads {
@@ -24,27 +24,27 @@ impl Loads {
     pub(crate) fn new(machine: &impl Machine) -> Self {
         let mut vmids = Vmids::new(machine.features());
         vmids.roll_over(machine, []);
-        Self { vmids, loaded: [None; MAX_CPUS] }
+        Self { vmids, loaded: [0; MAX_CPUS] }
     }
 
     fn is_loaded(&self, id: VmId) -> bool {
-        self.loaded.contains(&Some(id))
+        self.loaded.iter().any(|vms| vms & 1 << id.index() != 0)
     }
 }
 
 impl<M: Machine> System<M> {
-    /// Takes note that the VM is loaded on the CPU, in the place of another, and returns what VTTBR_EL2 holds there from now on.
-    /// That does not change until the VM is [unloaded](System::unload), or the CPU has loaded another. CPUs are counted from 0.
+    /// Takes note that the CPU, counted from 0, is about to load the VM, and returns what VTTBR_EL2 is to hold. That does not
+    /// change until the VM is [unloaded](System::unload), which is done once VTTBR_EL2 names another.
     pub fn load(&self, id: VmId, cpu: usize) -> u64 {
         let mut loads = self.loads.lock();
         let vttbr = self.with_vmid(&mut loads, id);
-        loads.loaded[cpu] = Some(id);
+        loads.loaded[cpu] |= 1 << id.index();
         vttbr
     }
 
     /// Takes note that VTTBR_EL2 of the CPU does not name the VM any more.
     pub fn unload(&self, id: VmId, cpu: usize) {
-        self.loads.lock().loaded[cpu].take_if(|loaded| *loaded == id);
+        self.loads.lock().loaded[cpu] &= !(1 << id.index());
     }
 
     /// Returns what VTTBR_EL2 would hold if the VM were loaded now. Once it is that stays true; before, it may change.

@@ -6,6 +6,7 @@ use stage2::Flushed;
 use vmsa::{Hpa, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::Machine;
+use crate::error::out_of_tables;
 use crate::frames::{CHUNK_FRAMES, FrameList, Use};
 use crate::radix::Taken;
 use crate::system::System;
@@ -13,15 +14,19 @@ use crate::vmo::{Backing, Vmo, VmoId, Vmos};
 
 impl<M: Machine> System<M> {
     /// Unmaps the pages from number `first` to `end` wherever the VMO is mapped, with one invalidation a VM.
-    fn unmap_everywhere(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) -> Flushed {
-        let (start, end) = (first << PAGE_SHIFT, end.saturating_mul(PAGE_SIZE));
+    ///
+    /// # Errors
+    ///
+    /// NO_MEMORY: a tree shows them in a block with others, and there is no table to split it. What was unmapped comes back by
+    /// faults.
+    fn unmap_everywhere(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) -> Result<Flushed, Status> {
         let mut proof = Flushed::never_mapped();
         for vm in vmos.mappers(id) {
-            let windows = vmos.links_of(id).filter(|link| link.vm == vm).filter_map(|link| link.window(start, end));
-            let mut supply = self.supply(vm);
-            proof = self.vm(vm).tree.lock().unmap(&self.machine, &mut supply, windows);
+            let windows = vmos.windows(id, vm, first, end);
+            let unmapped = self.vm(vm).tree.lock().unmap(&self.machine, &mut self.supply(vm), windows);
+            proof = unmapped.map_err(out_of_tables)?;
         }
-        proof
+        Ok(proof)
     }
 
     /// Returns the page's frame, for a write: one that reads as zero where there was none.
@@ -44,10 +49,11 @@ impl<M: Machine> System<M> {
         Ok(frame)
     }
 
-    /// Makes sure that no tree shows the page of zeros for pages that are about to be there.
+    /// Makes sure that no tree shows the page of zeros for pages that are about to be there. Those that are there stay.
     fn forget_zeros(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) {
-        if vmos[id].zeros_are_mapped {
-            let _ = self.unmap_everywhere(vmos, id, first, end);
+        for vm in vmos.mappers(id).filter(|_| vmos[id].zeros_are_mapped) {
+            let windows = vmos.windows(id, vm, first, end);
+            let _ = self.vm(vm).tree.lock().unmap_shared(&self.machine, &mut self.supply(vm), windows);
         }
     }
 
@@ -103,14 +109,15 @@ impl<M: Machine> System<M> {
     ///
     /// # Errors
     ///
-    /// NO_MEMORY: a chunk is in the range in part, and cannot be [split](Self::split_before). Nothing was taken back.
+    /// NO_MEMORY: a chunk is in the range in part, and cannot be [split](Self::split_before); or a tree's block is. Nothing was
+    /// taken back.
     pub(crate) fn decommit(&self, vmos: &mut Vmos, id: VmoId, first: u64, end: u64) -> Result<(), Status> {
         if vmos[id].next_page(first).is_none_or(|(number, _)| number >= end) {
             return Ok(());
         }
         self.split_before(vmos, id, first)?;
         self.split_before(vmos, id, end)?;
-        let proof = self.unmap_everywhere(vmos, id, first, end);
+        let proof = self.unmap_everywhere(vmos, id, first, end)?;
         let vmo = &mut vmos[id];
         self.supply(vmo.payer).give_list(self.take_pages(vmo, first, end), proof);
         Ok(())

@@ -121,10 +121,24 @@ impl<'a, M: Machine> Locked<'a, M> {
     }
 
     /// Unmaps the range, which lies in the VMAR: mappings are trimmed, split or removed, sub-regions that it covers are
-    /// destroyed. Room for
-    /// it is reserved.
-    pub(crate) fn unmap(&mut self, vmar: RegionId, base: u64, size: u64) {
-        self.unmap_tables(base, size);
+    /// destroyed. Room for it is reserved.
+    ///
+    /// # Errors
+    ///
+    /// NO_MEMORY: the tables show the range's ends in blocks, and there is none to split them. Nothing was changed.
+    pub(crate) fn unmap(&mut self, vmar: RegionId, base: u64, size: u64) -> Result<(), Status> {
+        self.unmap_tables(base, size)?;
+        self.remove_range(vmar, base, size);
+        Ok(())
+    }
+
+    /// Takes away what was just made in the range.
+    pub(crate) fn take_back(&mut self, vmar: RegionId, base: u64, size: u64) {
+        self.clear_tables(base, size);
+        self.remove_range(vmar, base, size);
+    }
+
+    fn remove_range(&mut self, vmar: RegionId, base: u64, size: u64) {
         let end = base + size;
         let mut at = base;
         while let Some(child) = self.child_above(vmar, at).filter(|child| self.space.regions[*child].base < end) {
@@ -139,14 +153,23 @@ impl<'a, M: Machine> Locked<'a, M> {
     /// Destroys a VMAR and all that is in it.
     pub(crate) fn destroy(&mut self, vmar: RegionId) {
         let (base, size) = (self.space.regions[vmar].base, self.space.regions[vmar].size);
-        self.unmap_tables(base, size);
+        self.clear_tables(base, size);
         self.bury_all(vmar);
     }
 
-    fn unmap_tables(&mut self, base: u64, size: u64) {
+    fn unmap_tables(&mut self, base: u64, size: u64) -> Result<(), Status> {
         let mut supply = self.system.supply(self.id);
         let range = IpaRange::new(Ipa(base), size);
-        let _ = self.vm.tree.lock().unmap(&self.system.machine, &mut supply, [range]);
+        let unmapped = self.vm.tree.lock().unmap(&self.system.machine, &mut supply, [range]);
+        unmapped.map(drop).map_err(out_of_tables)
+    }
+
+    /// Unmaps the range from the tables, come what may: a block that shows something else too goes with it, and comes back by
+    /// faults.
+    fn clear_tables(&mut self, base: u64, size: u64) {
+        let mut supply = self.system.supply(self.id);
+        let range = IpaRange::new(Ipa(base), size);
+        let _ = self.vm.tree.lock().unmap_at_least(&self.system.machine, &mut supply, range);
     }
 
     fn child_above(&self, vmar: RegionId, address: u64) -> Option<RegionId> {
@@ -221,8 +244,12 @@ impl<'a, M: Machine> Locked<'a, M> {
     }
 
     /// Gives all mappings in the range, which has no gaps, the permissions. Room for it is reserved.
-    pub(crate) fn protect(&mut self, vmar: RegionId, base: u64, size: u64, perms: Perms) {
-        self.protect_tables(base, size, perms);
+    ///
+    /// # Errors
+    ///
+    /// NO_MEMORY: as for [`Locked::unmap`].
+    pub(crate) fn protect(&mut self, vmar: RegionId, base: u64, size: u64, perms: Perms) -> Result<(), Status> {
+        self.protect_tables(base, size, perms)?;
         let end = base + size;
         let mut at = base;
         while let Some(id) = self.space.next_mapping(vmar, at).filter(|id| self.space.regions[*id].base < end) {
@@ -230,9 +257,10 @@ impl<'a, M: Machine> Locked<'a, M> {
             self.space.set_perms(id, first.max(base), last.min(end), perms);
             at = last;
         }
+        Ok(())
     }
 
-    fn protect_tables(&mut self, base: u64, size: u64, perms: Perms) {
+    fn protect_tables(&mut self, base: u64, size: u64, perms: Perms) -> Result<(), Status> {
         if perms.is_empty() {
             return self.unmap_tables(base, size);
         }
@@ -241,7 +269,8 @@ impl<'a, M: Machine> Locked<'a, M> {
         }
         let mut supply = self.system.supply(self.id);
         let range = IpaRange::new(Ipa(base), size);
-        let _ = self.vm.tree.lock().protect(&self.system.machine, &mut supply, range, perms);
+        let protected = self.vm.tree.lock().protect(&self.system.machine, &mut supply, range, perms);
+        protected.map(drop).map_err(out_of_tables)
     }
 
     /// Enters the pages of a mapping that are there, from `base` to `end`, in the tables. Parts that allow nothing are passed

@@ -63,7 +63,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Returns the addresses at which the mapping shows the VMO's bytes from `start` to `end`.
-    pub(crate) fn window(&self, start: u64, end: u64) -> Option<IpaRange> {
+    fn window(&self, start: u64, end: u64) -> Option<IpaRange> {
         let from = start.max(self.vmo_offset);
         // Past the end of what an offset can be there is nothing mapped.
         let to = end.min(self.vmo_offset.saturating_add(self.size));
@@ -267,9 +267,15 @@ impl Vmos {
         (vmo.references == 0).then(|| self.vmos.remove(id))
     }
 
-    pub(crate) fn links_of(&self, id: VmoId) -> impl Iterator<Item = &Link> {
+    fn links_of(&self, id: VmoId) -> impl Iterator<Item = &Link> + Clone {
         let next = |link: &&Link| link.next.map(|next| &self.links[next]);
         core::iter::successors(self.vmos[id].first_link.map(|first| &self.links[first]), next)
+    }
+
+    /// Returns the addresses at which a VM sees the pages from number `first` to `end`.
+    pub(crate) fn windows(&self, id: VmoId, vm: VmId, first: u64, end: u64) -> impl Iterator<Item = IpaRange> + Clone {
+        let (start, end) = (first << PAGE_SHIFT, end.saturating_mul(PAGE_SIZE));
+        self.links_of(id).filter(move |link| link.vm == vm).filter_map(move |link| link.window(start, end))
     }
 
     /// Returns the VMs that map the VMO.

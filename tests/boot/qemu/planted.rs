@@ -40,6 +40,21 @@ const PLANTS: &[Plant] = &[
         case: "T10_protect_to_read_only_is_effective_on_another_vcpu_at_once",
         says: CPU_MISSED,
     },
+    Plant {
+        feature: "plant-local-tlbi",
+        case: "S2_21_unmapped_page_of_a_block_is_gone_on_another_vcpu_at_once",
+        says: CPU_MISSED,
+    },
+    Plant {
+        feature: "plant-no-tlbi",
+        case: "S2_22_no_store_follows_the_protection_of_a_page_of_a_block",
+        says: "a store was made after the call had returned",
+    },
+    Plant {
+        feature: "plant-no-stage2-tlbi",
+        case: "S2_30_stage_1_table_in_a_block_goes_alone_and_comes_back",
+        says: ABORT_MISSED,
+    },
 ];
 
 const ABORT_MISSED: &str = "expected an abort of the load at";

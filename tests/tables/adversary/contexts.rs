@@ -155,3 +155,54 @@ fn a_vmid_has_the_bits_that_the_machine_has() {
         litmus.breaks(&rules);
     }
 }
+
+/// Invalidated is what was left before, not what is left since.
+#[test]
+fn a_tree_that_comes_back_during_an_invalidation_is_not_gone() {
+    for (comes_back, rules) in [(false, vec![]), (true, vec!["R27"])] {
+        let litmus = Litmus::new(plain());
+        litmus.sim.set_vttbr_now(0);
+        litmus.tlbi(Tlbi::All);
+        if comes_back {
+            litmus.sim.set_vttbr_now(litmus.vttbr());
+            litmus.sim.set_vttbr_now(0);
+        }
+        litmus.sim.dsb(Dsb::Ish);
+        litmus.sim.set_vttbr_now(other_root(&litmus, VMID));
+        litmus.breaks(&rules);
+    }
+}
+
+#[test]
+fn a_tree_keeps_its_vmid_until_the_invalidation_of_everything_is_complete() {
+    for (kind, rules) in [(Dsb::Ish, vec![]), (Dsb::Ishst, vec!["R1"])] {
+        let litmus = Litmus::new(plain());
+        litmus.page(0, leaf(A, RW));
+        litmus.sim.set_vttbr_now(0);
+        litmus.tlbi(Tlbi::All);
+        litmus.sim.dsb(kind);
+        litmus.page(0, leaf(B, RW));
+        litmus.breaks(&rules);
+    }
+}
+
+/// Any CPU may have walked a tree that was announced: what it lost without an invalidation is left under its VMID.
+#[test]
+fn what_a_tree_lost_is_left_for_the_next_under_its_vmid() {
+    for (ops, rules) in [(vec![by_ipa(BASE)], vec![]), (vec![], vec!["R27"])] {
+        let litmus = Litmus::new(plain());
+        litmus.sim.set_vttbr_now(vttbr(Hpa(0), Vmid(2)));
+        litmus.tlbi(Tlbi::All);
+        litmus.sim.dsb(Dsb::Ish);
+        litmus.sim.root_made(litmus.vttbr(), litmus.geometry);
+        litmus.page(0, leaf(A, RW));
+        litmus.page(0, Entry::Invalid);
+        let other = other_root(&litmus, VMID);
+        litmus.sim.set_vttbr_now(other);
+        assert_eq!(litmus.rules(), ["R27"]);
+        litmus.invalidate(ops);
+        litmus.sim.set_vttbr_now(0);
+        litmus.sim.set_vttbr_now(other);
+        assert_eq!(litmus.rules()[1..], rules);
+    }
+}

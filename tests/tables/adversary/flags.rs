@@ -177,3 +177,38 @@ fn one_dirty_member_speaks_for_its_group() {
     litmus.page(0, member(0, Dirty::Clean));
     litmus.sees(nth(7), &[Seen::Page(A.add(7 * P), RW), Seen::Unnoted(A.add(7 * P), RW)]);
 }
+
+#[test]
+fn a_leaf_without_the_access_flag_gives_way_to_anything() {
+    for (level, before) in
+        [(DirtyLevel::None, vec![Seen::Nothing, Seen::Page(A, Perms::empty())]), (AccessFlag, vec![Seen::Nothing])]
+    {
+        let litmus = Litmus::new(marking(level));
+        litmus.page(0, with(false, Dirty::Untracked));
+        litmus.set(Level::L3, BASE, Entry::Invalid);
+        litmus.sees(BASE, &before);
+        litmus.page(0, leaf(B, RW));
+        litmus.breaks(&[]);
+    }
+}
+
+#[test]
+fn a_store_that_is_not_let_through_makes_nothing_dirty() {
+    let clean = leaf_with(A, READ, |a| a.dirty = Dirty::Clean);
+    let litmus = Litmus::new(marking(DirtyLevel::Dirty));
+    litmus.page(0, clean);
+    assert_eq!(touch(&litmus, RW, 0), Seen::Page(A, READ));
+    assert_eq!(litmus.get(Level::L3, BASE), clean);
+}
+
+/// A walk may still read a block that was not to be held; what it would set is not there any more.
+#[test]
+fn a_walk_that_is_late_marks_nothing() {
+    let litmus = Litmus::new(Features { bbm: BbmLevel::NoTranslationCaching, ..marking(DirtyLevel::Dirty) });
+    let block = BASE.add(2 << 20);
+    litmus.make(Level::L2, block, leaf_with(A, RW, |a| (a.uncached, a.dirty) = (true, Dirty::Clean)));
+    litmus.set(Level::L2, block, Entry::Invalid);
+    litmus.sees(block, &[Seen::Nothing, Seen::Page(A, RW)]);
+    litmus.sim.touch(1, litmus.vttbr(), litmus.geometry, block, RW, |_| 1);
+    assert_eq!(litmus.get(Level::L2, block), Entry::Invalid);
+}

@@ -33,7 +33,9 @@ fn the_sequences_of_the_manual_are_enough() {
     let stage1 = || T(Tlbi::Stage1, Broadcast);
     let whole = |op| replace(&[D(Dsb::Ishst), T(op, Broadcast), D(Dsb::Ish)]);
     let by_ipa = replace(&[D(Dsb::Ishst), ipa, D(Dsb::Ish), stage1(), D(Dsb::Ish)]);
-    for litmus in [by_ipa, whole(Tlbi::Vmid), whole(Tlbi::All)] {
+    // Barriers that complete less in between do not matter.
+    let late = replace(&[D(Dsb::Ishst), T(Tlbi::Vmid, Broadcast), D(Dsb::Ishst), D(Dsb::Nsh), D(Dsb::Ish)]);
+    for litmus in [by_ipa, whole(Tlbi::Vmid), whole(Tlbi::All), late] {
         litmus.breaks(&[]);
         litmus.sees(BASE, &[Seen::Page(B, RW)]);
     }
@@ -207,4 +209,30 @@ fn a_tree_in_use_does_not_lose_a_table_or_a_page() {
     litmus.sim.handed_over(B.add(0x5000));
     litmus.sim.handed_over(litmus.frame(2));
     litmus.breaks(&["R35", "R35", "R32"]);
+}
+
+/// An invalidation that is under way is for what was there before it.
+#[test]
+fn what_is_broken_again_during_an_invalidation_is_held() {
+    let litmus = Litmus::new(plain());
+    litmus.page(0, leaf(A, RW));
+    litmus.page(0, Entry::Invalid);
+    litmus.tlbi(Tlbi::Vmid);
+    litmus.page(0, leaf(A, RW));
+    litmus.page(0, Entry::Invalid);
+    litmus.sim.dsb(Dsb::Ish);
+    litmus.sees(BASE, &[Seen::Nothing, Seen::Page(A, RW)]);
+}
+
+#[test]
+fn a_table_that_is_out_of_its_tree_and_invalidated_can_be_written_at_will() {
+    for (ops, rules) in [(vec![by_ipa(BASE)], vec![]), (vec![], vec!["R1"])] {
+        let litmus = Litmus::new(plain());
+        litmus.page(0, leaf(A, RW));
+        let slot = litmus.slot(Level::L3, BASE);
+        litmus.make(Level::L2, BASE, Entry::Invalid);
+        litmus.invalidate(ops);
+        litmus.set_at(slot, Level::L3, leaf(B, RW));
+        litmus.breaks(&rules);
+    }
 }

@@ -32,6 +32,7 @@ fn a_frame_that_changes_hands_is_nobodys_and_in_no_tlb() {
     litmus.page(0, leaf(A, RW));
     litmus.page(0, Entry::Invalid);
     litmus.invalidate([by_ipa(BASE)]);
+    litmus.sim.own(A, 2);
     litmus.sim.handed_over(A);
     litmus.breaks(&[]);
     litmus.page(0, leaf(A, RW));

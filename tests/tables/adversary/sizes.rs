@@ -181,3 +181,14 @@ fn a_table_is_not_replaced_by_another_at_any_level() {
         litmus.breaks(&["R5"]);
     }
 }
+
+#[test]
+fn a_broken_block_comes_back_as_a_table_with_the_same_rights_only() {
+    for (perms, rules) in [(RW, vec![]), (READ, vec!["R5"])] {
+        let litmus = block(Direct);
+        litmus.fill(litmus.frame(3), Level::L3, A, perms);
+        litmus.make(Level::L2, BLOCK, Entry::Invalid);
+        litmus.make(Level::L2, BLOCK, table(&litmus));
+        litmus.breaks(&rules);
+    }
+}

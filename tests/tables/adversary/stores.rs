@@ -159,3 +159,24 @@ fn other_cpus_may_access_at_each_step_of_an_operation() {
     // The exchange; the barrier; by IPA; the barrier; stage 1; the barrier; what follows.
     assert_eq!(*heard.lock().unwrap(), [(0, true, false), both, both, both, both, both, (0, false, true)]);
 }
+
+#[test]
+fn all_that_a_new_table_leads_to_is_judged() {
+    for (page, rules) in [(leaf(A, RW), vec![]), (leaf(B, RW), vec!["R1"])] {
+        let litmus = Litmus::new(plain());
+        litmus.page(0, leaf(A, RW));
+        litmus.make(Level::L2, BASE, Entry::Invalid);
+        litmus.invalidate([by_ipa(nth(1))]);
+        litmus.set_at(litmus.frame(3), Level::L3, page);
+        litmus.make(Level::L2, BASE, Entry::Table(litmus.frame(3)));
+        litmus.breaks(&rules);
+    }
+}
+
+#[test]
+fn there_is_nothing_past_the_last_address() {
+    let litmus = Litmus::new(plain());
+    // The next frame is a table of level 2, whose first entry would be taken for one of level 1.
+    litmus.set_at(litmus.frame(2), Level::L2, leaf(A, RW));
+    litmus.sees(litmus.geometry.limit(), &[Seen::Nothing]);
+}

@@ -3,7 +3,7 @@
 use crate::check::{Check, load, load_aborts, reads};
 use guest::probe;
 use zx::inspect::{self, Descriptor, Walk};
-use zx::{Object, PAGE_SIZE, Result, Rights, Status, VmOptions, Vmar, VmarOp, Vmo};
+use zx::{Alignment, Object, PAGE_SIZE, Result, Rights, Status, VmOptions, Vmar, VmarOp, Vmo};
 
 /// Read and write.
 pub(crate) const RW: VmOptions = VmOptions::PERM_READ.union(VmOptions::PERM_WRITE);
@@ -18,6 +18,11 @@ pub(crate) const RWX: VmOptions = VmOptions::PERMS;
 pub(crate) const ANY: VmOptions = VmOptions::CAN_MAP_ACCESS.union(VmOptions::CAN_MAP_SPECIFIC);
 /// The rights of an arena's handle.
 pub(crate) const ALL_RIGHTS: Rights = Rights::DEFAULT_VMAR.union(Rights::ACCESS);
+
+/// The pages that a block of level 2 spans.
+pub(crate) const BLOCK: u64 = 512;
+/// The pages that a group of 16 entries of level 3 spans.
+pub(crate) const GROUP: u64 = 16;
 
 /// A VMAR, and its pages by their numbers in it.
 pub(crate) struct Arena {
@@ -139,6 +144,23 @@ pub(crate) fn marked_vmo(page_count: u64) -> Vmo {
     vmo
 }
 
+/// Returns a VMO whose frames are adjacent, the first of them aligned as a block of level 2 wants it.
+pub(crate) fn contiguous_vmo(len_bytes: u64) -> Vmo {
+    let alignment = Alignment::from_log2(21).expect("2 MiB is an alignment");
+    Vmo::create_contiguous(len_bytes, alignment).succeeds()
+}
+
+/// Returns an arena that shows a VMO of as many times 2 MiB, every page of it marked, all of it in the tables, in blocks.
+pub(crate) fn blocks(count: u64) -> (Arena, Vmo) {
+    let page_count = count * BLOCK;
+    let (arena, vmo) = (Arena::new(page_count), contiguous_vmo(page_count * PAGE_SIZE));
+    let vmo = vmo.replace_as_executable().succeeds();
+    (0..page_count).for_each(|page| write_mark(&vmo, page));
+    arena.map_vmo(RW, 0, page_count, &vmo, 0).succeeds();
+    arena.op(VmarOp::MapRange, 0, page_count).succeeds();
+    (arena, vmo)
+}
+
 /// Returns an arena that is one mapping of a whole VMO, which has no pages yet.
 pub(crate) fn uncommitted(page_count: u64) -> (Arena, Vmo) {
     let (arena, vmo) = (Arena::new(page_count), Vmo::create(page_count * PAGE_SIZE).succeeds());
@@ -182,7 +204,8 @@ pub(crate) fn physical_page(address: u64) -> u64 {
     walk(address).page_of(address)
 }
 
-fn walk(address: u64) -> Walk {
+/// Walks the stage-2 tables to an address.
+pub(crate) fn walk(address: u64) -> Walk {
     inspect::walk(&Vmar::root().succeeds(), address).succeeds()
 }
 

@@ -10,6 +10,7 @@
 //! | letter | subject |
 //! | --- | --- |
 //! | C | a behaviour that Zircon's own tests assert, in their order |
+//! | S2 | the stage-2 tables themselves: leaves of every size, and what the CPU makes of them |
 //! | D, S | where Zircon's kernel differs from its published pages; every status that those pages list |
 //! | U, O, E | `vmar_unmap` and `vmar_op_range`: the order of their checks; the effects of the latter |
 //! | V, W | the rest of the calls on VMARs and on VMOs |
@@ -40,6 +41,9 @@ mod protect;
 mod registers;
 mod seeds;
 mod smp;
+mod stage2_blocks;
+mod stage2_smp;
+mod stage2_walk;
 mod tlb;
 mod unmap;
 mod unmap_order;
@@ -71,6 +75,9 @@ const CASES: &[&[&[Case]]] = &[
     registers::CASES,
     seeds::CASES,
     smp::CASES,
+    stage2_blocks::CASES,
+    stage2_smp::CASES,
+    stage2_walk::CASES,
     tlb::CASES,
     unmap::CASES,
     unmap_order::CASES,

@@ -39,7 +39,7 @@ static IS_SEEN: AtomicBool = AtomicBool::new(false);
 
 /// Lets the second vCPU make its accesses, changes what they need, and asserts that they end. One may have been made
 /// before the change and be counted after it.
-fn ends_at_once(accesses: extern "C" fn() -> !, change: impl FnOnce()) {
+pub(super) fn ends_at_once(accesses: extern "C" fn() -> !, change: impl FnOnce()) {
     smp::start_second(accesses).expect("the machine has a second CPU");
     while ACCESSES.load(Ordering::Relaxed) < 1000 {
         spin_loop();
@@ -52,7 +52,8 @@ fn ends_at_once(accesses: extern "C" fn() -> !, change: impl FnOnce()) {
     }
 }
 
-extern "C" fn load_forever() -> ! {
+/// Loads from the start of the arena until that takes an exception.
+pub(super) extern "C" fn load_forever() -> ! {
     repeat(|| probe::load(Arena::BASE).is_ok())
 }
 

@@ -64,7 +64,7 @@ impl Stage2 {
         let range = IpaRange::page(ipa);
         let mut edit = Edit::new(self, mmu, tables);
         let mut source = |_| Some(Run { output, len: PAGE_SIZE, attributes });
-        let mut result = prepare(&mut edit, &mut source, range);
+        let mut result = edit.reserve(range, |_| true).and_then(|()| prepare(&mut edit, &mut source, range));
         if result.is_ok() {
             let page = edit.sayable(Leaf { output, attributes });
             result = edit.walker().walk(range, &mut Put { edit: &mut edit, page });
@@ -159,7 +159,7 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Fill<'_, '_, M, T, S> {
             return Next::Same;
         };
         let leaf = self.edit.sayable(leaf);
-        if count >= GROUP && self.is_vacant_group(slot, leaf) {
+        if count >= GROUP && self.edit.may_group(leaf.attributes) && self.is_vacant_group(slot, leaf) {
             return self.make_group(slot, leaf);
         }
         self.edit.make(vacant, Entry::Leaf(leaf));
@@ -209,6 +209,10 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M
 
     fn leave(&mut self, via: Via, part: IpaRange) -> Next {
         self.edit.tidy(via, part)
+    }
+
+    fn leave_root(&mut self, first: Slot, part: IpaRange) {
+        self.edit.hint_groups(first, part);
     }
 }
 

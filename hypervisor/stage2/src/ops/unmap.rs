@@ -5,50 +5,91 @@ use core::convert::Infallible;
 use vmsa::{Hpa, IpaRange, Leaf};
 
 use crate::change::{Held, Place, Via};
-use crate::edit::Edit;
+use crate::edit::{Edit, OutOfTables};
 use crate::gather::Flushed;
 use crate::walk::{Next, Visitor};
 use crate::{Mmu, Stage2, Tables};
 
 impl Stage2 {
     /// Unmaps whatever is mapped in the ranges, and invalidates all of it at once. Costs no invalidation where nothing was.
-    /// Never fails: a block that a range cuts, and that there is no table to split for, goes as a whole. What was mapped is
-    /// known to the caller, who answers the fault that this may cost.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfTables`]: a range cuts a block, and there is no table to split it. Everything is as it was.
     pub fn unmap<M: Mmu, T: Tables>(
         &mut self,
         mmu: &M,
         tables: &mut T,
-        ranges: impl IntoIterator<Item = IpaRange>,
-    ) -> Flushed {
+        ranges: impl IntoIterator<Item = IpaRange> + Clone,
+    ) -> Result<Flushed, OutOfTables> {
         self.unmap_with(mmu, tables, ranges, None::<fn(IpaRange, Leaf)>)
     }
 
     /// Does what [`Stage2::unmap`] does, and tells of each leaf that it takes away: for which addresses it stood, and what it
     /// said at last, the access flag and the dirty state among it. Looks at every leaf for that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stage2::unmap`].
     pub fn unmap_and_tell<M: Mmu, T: Tables>(
         &mut self,
         mmu: &M,
         tables: &mut T,
-        ranges: impl IntoIterator<Item = IpaRange>,
+        ranges: impl IntoIterator<Item = IpaRange> + Clone,
         told: impl FnMut(IpaRange, Leaf),
-    ) -> Flushed {
+    ) -> Result<Flushed, OutOfTables> {
         self.unmap_with(mmu, tables, ranges, Some(told))
+    }
+
+    /// Unmaps whatever is mapped in the range, and never fails: a block that it cuts, and that there is no table to split for,
+    /// goes as a whole. The caller knows what was mapped there, and serves the fault that this may cost.
+    pub fn unmap_at_least<M: Mmu, T: Tables>(&mut self, mmu: &M, tables: &mut T, range: IpaRange) -> Flushed {
+        let mut edit = Edit::new(self, mmu, tables);
+        unmap_parts(&mut edit, [range], None::<fn(IpaRange, Leaf)>);
+        edit.close()
+    }
+
+    /// Unmaps the pages in the ranges that are [shared](vmsa::Attributes::shared), and leaves everything else alone.
+    pub fn unmap_shared<M: Mmu, T: Tables>(
+        &mut self,
+        mmu: &M,
+        tables: &mut T,
+        ranges: impl IntoIterator<Item = IpaRange>,
+    ) -> Flushed {
+        let mut edit = Edit::new(self, mmu, tables);
+        for range in ranges {
+            edit.begin_part();
+            let Ok(()) = edit.walker().walk(range, &mut UnmapShared { edit: &mut edit });
+        }
+        edit.close()
     }
 
     fn unmap_with<M: Mmu, T: Tables>(
         &mut self,
         mmu: &M,
         tables: &mut T,
-        ranges: impl IntoIterator<Item = IpaRange>,
+        ranges: impl IntoIterator<Item = IpaRange> + Clone,
         told: Option<impl FnMut(IpaRange, Leaf)>,
-    ) -> Flushed {
-        let (mut edit, mut told) = (Edit::new(self, mmu, tables), told);
-        for range in ranges {
-            edit.gather.begin_part();
-            let mut unmap = Unmap { edit: &mut edit, range, told: told.as_mut() };
-            let Ok(()) = unmap.edit.walker().walk(range, &mut unmap);
+    ) -> Result<Flushed, OutOfTables> {
+        let mut edit = Edit::new(self, mmu, tables);
+        let reserved = ranges.clone().into_iter().try_for_each(|range| edit.reserve(range, |_| true));
+        if reserved.is_ok() {
+            unmap_parts(&mut edit, ranges, told);
         }
-        edit.close()
+        let flushed = edit.close();
+        reserved.map(|()| flushed)
+    }
+}
+
+fn unmap_parts<M: Mmu, T: Tables>(
+    edit: &mut Edit<'_, M, T>,
+    ranges: impl IntoIterator<Item = IpaRange>,
+    told: Option<impl FnMut(IpaRange, Leaf)>,
+) {
+    let mut told = told;
+    for range in ranges {
+        edit.begin_part();
+        let Ok(()) = edit.walker().walk(range, &mut Unmap { edit, range, told: told.as_mut() });
     }
 }
 
@@ -88,7 +129,9 @@ impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Visitor for Unmap<'_, '_, M, T
     type Error = Infallible;
 
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, Infallible> {
-        Ok(match self.edit.ungroup(place, self.range) {
+        // A group's flags may be at any member: they are all told what all of them say.
+        let whole = if self.told.is_some() { part } else { self.range };
+        Ok(match self.edit.ungroup(place, whole) {
             Place::Vacant(_) | Place::Prepared(_) => Next::Same,
             Place::Leaf(held, leaf) => self.leaf(held, leaf, part),
             Place::Table(held, table) if self.told.is_none() && part == held.slot().span() => {
@@ -96,6 +139,33 @@ impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Visitor for Unmap<'_, '_, M, T
                 Next::Gone
             }
             Place::Table(held, table) => Next::Descend(held.via(table)),
+        })
+    }
+
+    fn note(&mut self, table: Hpa, delta: i32) {
+        self.edit.note(table, delta);
+    }
+
+    fn leave(&mut self, via: Via, _part: IpaRange) -> Next {
+        self.edit.drop_if_empty(via)
+    }
+}
+
+struct UnmapShared<'v, 'e, M, T> {
+    edit: &'v mut Edit<'e, M, T>,
+}
+
+impl<M: Mmu, T: Tables> Visitor for UnmapShared<'_, '_, M, T> {
+    type Error = Infallible;
+
+    fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, Infallible> {
+        Ok(match place {
+            Place::Table(held, table) => Next::Descend(held.via(table)),
+            Place::Leaf(held, leaf) if leaf.attributes.shared && held.slot().span() == part => {
+                let _ = self.edit.remove(held, leaf);
+                Next::Gone
+            }
+            Place::Vacant(_) | Place::Prepared(_) | Place::Leaf(..) => Next::Same,
         })
     }
 

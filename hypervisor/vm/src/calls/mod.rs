@@ -121,6 +121,8 @@ impl<'a, M: Machine> Caller<'a, M> {
             Call::VmoReplaceAsExecutable => self.vmo_replace_as_executable(),
             Call::Stage2Walk => self.stage2_walk(),
             Call::Stage2Stats => self.stage2_stats(),
+            // What a CPU makes of an address is told at EL2, where there is one.
+            Call::Stage2Translate => Err(Status::NOT_SUPPORTED),
             Call::Exit => unreachable!("exit has no reply"),
         }
     }

@@ -113,13 +113,13 @@ impl<M: Machine> Caller<'_, M> {
         // What is overwritten may be the middle of a mapping, which takes another.
         locked.reserve_mappings(if overwrites { 2 } else { 1 })?;
         if overwrites {
-            locked.unmap(parent, base, size);
+            locked.unmap(parent, base, size)?;
         }
         let id = locked.add_mapping(parent, base, size, new);
         if options.contains(VmOptions::MAP_RANGE)
             && let Err(status) = locked.map_present(id, base, base + size)
         {
-            locked.unmap(parent, base, size);
+            locked.take_back(parent, base, size);
             return Err(status);
         }
         Ok(())
@@ -152,7 +152,7 @@ impl<M: Machine> Caller<'_, M> {
         let may_destroy = !dialect.unmap_needs_op_children || rights.contains(Rights::OP_CHILDREN);
         check_sub_regions(&locked, vmar, base, size, may_destroy)?;
         locked.reserve_unmap(vmar, base, size)?;
-        locked.unmap(vmar, base, size);
+        locked.unmap(vmar, base, size)?;
         Ok(Reply::DONE)
     }
 
@@ -173,7 +173,7 @@ impl<M: Machine> Caller<'_, M> {
         check_live_range(&locked, vmar, base, size)?;
         check_protect(&locked, vmar, rights, base, base + size, perms)?;
         locked.reserve_protect(base, size)?;
-        locked.protect(vmar, base, size, perms);
+        locked.protect(vmar, base, size, perms)?;
         Ok(Reply::DONE)
     }
 
