@@ -1,7 +1,7 @@
 //! The machine as the tables' code sees it.
 
 use stage2::{Mmu, Order};
-use vmsa::{Dsb, Features, Geometry, Hpa, Scope, Tlbi};
+use vmsa::{BbmLevel, Dsb, Features, Geometry, Hpa, Scope, Tlbi};
 
 use crate::Sim;
 use crate::store::How;
@@ -72,7 +72,7 @@ impl Mmu for Sim {
         state.contexts.write(Self::this_cpu(), vttbr);
     }
 
-    fn root_made(&self, vttbr: u64, geometry: Geometry) {
+    fn root_made(&self, vttbr: u64, geometry: Geometry, _bbm: BbmLevel) {
         self.state().announce(self.view(), vttbr, geometry);
     }
 }

@@ -9,7 +9,7 @@ use oracle::{Event, FrameNote, Oracle, Store, Violation};
 use spin::Mutex;
 use stage2::{Mmu, Order};
 use vm::Machine;
-use vmsa::{Dsb, Features, Geometry, Hpa, Scope, Tlbi};
+use vmsa::{BbmLevel, Dsb, Features, Geometry, Hpa, Scope, Tlbi};
 
 /// What becomes of a violation.
 pub trait Bench {
@@ -105,8 +105,8 @@ impl<M: Machine + Bench> Mmu for Checked<M> {
         self.judge(Event::Vttbr(vttbr), || self.inner.set_vttbr(vttbr));
     }
 
-    fn root_made(&self, vttbr: u64, geometry: Geometry) {
-        self.judge(Event::Root { vttbr, geometry }, || self.inner.root_made(vttbr, geometry));
+    fn root_made(&self, vttbr: u64, geometry: Geometry, bbm: BbmLevel) {
+        self.judge(Event::Root { vttbr, geometry, bbm }, || self.inner.root_made(vttbr, geometry, bbm));
     }
 }
 

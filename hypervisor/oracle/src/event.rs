@@ -1,6 +1,6 @@
 //! What happens on a CPU, as far as the rules speak of it.
 
-use vmsa::{Dsb, Geometry, Hpa, Ipa, Level, Scope, Tlbi};
+use vmsa::{BbmLevel, Dsb, Geometry, Hpa, Ipa, Level, Scope, Tlbi};
 
 /// A store to a descriptor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,12 +18,14 @@ pub struct Store {
 /// What happens on a CPU.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// A tree exists: its root tables are at the address that the value of VTTBR_EL2 holds, under the VMID that it holds.
+    /// A tree has a VMID: its root tables are at the address that the value of VTTBR_EL2 holds, under the VMID that it holds.
     Root {
         /// The value of VTTBR_EL2.
         vttbr: u64,
         /// The tree's shape.
         geometry: Geometry,
+        /// How much of FEAT_BBM it may use.
+        bbm: BbmLevel,
     },
     /// A descriptor is written.
     Store(Store),

@@ -48,7 +48,8 @@ impl fmt::Display for Violation {
 /// The judge of one machine.
 pub struct Oracle<'n> {
     codec: Codec,
-    bbm: BbmLevel,
+    /// By VMID how sizes may change.
+    bbm: [BbmLevel; EPOCHS],
     first_frame: Hpa,
     notes: &'n mut [FrameNote],
     facts: Facts,
@@ -65,7 +66,7 @@ impl<'n> Oracle<'n> {
     pub fn new(features: &Features, first_frame: Hpa, notes: &'n mut [FrameNote]) -> Self {
         Self {
             codec: Codec::of(features),
-            bbm: features.bbm,
+            bbm: [features.bbm; EPOCHS],
             first_frame,
             notes,
             facts: Facts::new(),
@@ -82,7 +83,7 @@ impl<'n> Oracle<'n> {
     /// The first rule that it breaks. What the oracle knows afterwards is as if the event had been allowed.
     pub fn observe(&mut self, cpu: usize, event: Event, read: impl Fn(Hpa) -> u64) -> Result<(), Violation> {
         match event {
-            Event::Root { vttbr, geometry } => self.root(vttbr, geometry),
+            Event::Root { vttbr, geometry, bbm } => self.root(vttbr, geometry, bbm),
             Event::Store(store) => self.store(cpu, store, &read),
             Event::Tlbi(op, scope) => self.tlbi(cpu, op, scope),
             Event::Dsb(kind) => self.dsb(cpu, kind),
@@ -105,8 +106,9 @@ impl<'n> Oracle<'n> {
         self.facts.len()
     }
 
-    fn root(&mut self, vttbr: u64, geometry: Geometry) -> Result<(), Violation> {
+    fn root(&mut self, vttbr: u64, geometry: Geometry, bbm: BbmLevel) -> Result<(), Violation> {
         let vmid = Vmid((vttbr >> 48) as u16);
+        self.bbm[vmid.0 as usize % EPOCHS] = bbm;
         let root = Hpa(vttbr & 0x0000_ffff_ffff_f000);
         for number in 0..geometry.root_tables() as u64 {
             let base = Ipa(number * geometry.start().table_span());
@@ -160,7 +162,7 @@ impl<'n> Oracle<'n> {
             (Entry::Leaf(old), Entry::Leaf(new)) if old.attributes.memory != new.attributes.memory => {
                 return broken(Rule::TypeChange, Some(new.output));
             }
-            (Entry::Leaf(old), Entry::Leaf(new)) if !self.may_regroup(old, new) => {
+            (Entry::Leaf(old), Entry::Leaf(new)) if !self.may_regroup(place.vmid, old, new) => {
                 return broken(Rule::Group, Some(new.output));
             }
             (Entry::Table(_), Entry::Leaf(block)) | (Entry::Leaf(block), Entry::Table(_))
@@ -295,12 +297,13 @@ impl<'n> Oracle<'n> {
 
     /// Tells whether a leaf may become the other, as far as groups are concerned: a member's permissions change by a break of
     /// the group; its hint does too, but with FEAT_BBM level 2.
-    fn may_regroup(&self, old: Leaf, new: Leaf) -> bool {
+    fn may_regroup(&self, vmid: u16, old: Leaf, new: Leaf) -> bool {
+        let bbm = self.bbm[usize::from(vmid) % EPOCHS];
         let (a, b) = (old.attributes, new.attributes);
         match (a.contiguous, b.contiguous) {
             (false, false) => true,
             (true, true) => a.perms == b.perms,
-            _ => self.bbm == BbmLevel::Direct && a.perms == b.perms,
+            _ => bbm == BbmLevel::Direct && a.perms == b.perms,
         }
     }
 
@@ -308,7 +311,7 @@ impl<'n> Oracle<'n> {
     /// changing block size"): at level 1 the block is not cached, and what was cached before is gone when the table comes.
     fn may_resize(&self, block: Leaf, vmid: u16, range: IpaRange, new: Entry) -> bool {
         let is_clean = || self.facts_in(vmid, range).next().is_none();
-        match self.bbm {
+        match self.bbm[vmid as usize % EPOCHS] {
             BbmLevel::BreakFirst => false,
             BbmLevel::NoTranslationCaching => {
                 block.attributes.uncached && (matches!(new, Entry::Leaf(_)) || is_clean())

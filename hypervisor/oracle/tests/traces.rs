@@ -60,7 +60,7 @@ impl Bench {
         let mut bench = Self { oracle: Oracle::new(&features, BASE, notes), memory: Default::default() };
         let vttbr = vttbr(ROOT, Vmid(1));
         let filled = Event::Filled { frame: BASE, pages: 128 };
-        bench.run(0, &[filled, Event::Root { vttbr, geometry }, Event::Vttbr(vttbr), Event::Isb]).unwrap();
+        bench.run(0, &[filled, Event::Root { vttbr, geometry, bbm }, Event::Vttbr(vttbr), Event::Isb]).unwrap();
         bench.run(1, &[Event::Vttbr(vttbr), Event::Isb]).unwrap();
         bench.put(0, ROOT.add(8 * 2), table(L2)).unwrap();
         bench.put(0, L2, table(L3)).unwrap();

@@ -1,6 +1,6 @@
 //! The seam between the tables' policy and a machine.
 
-use vmsa::{Dsb, Features, Geometry, Hpa, Scope, Tlbi};
+use vmsa::{BbmLevel, Dsb, Features, Geometry, Hpa, Scope, Tlbi};
 
 /// How a store to a descriptor is ordered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,8 +45,8 @@ pub trait Mmu {
     /// Writes VTTBR_EL2 of this CPU, in effect after the next [`Mmu::isb`] or exception return.
     fn set_vttbr(&self, vttbr: u64);
 
-    /// Is told of a new tree: its root tables are empty, and `vttbr` puts them in use. For machines that watch their tables.
-    fn root_made(&self, _vttbr: u64, _geometry: Geometry) {}
+    /// Is told of a tree that `vttbr` puts in use, and how much of FEAT_BBM it uses. For machines that watch their tables.
+    fn root_made(&self, _vttbr: u64, _geometry: Geometry, _bbm: BbmLevel) {}
 }
 
 /// Where tables come from and where notes about them are kept.

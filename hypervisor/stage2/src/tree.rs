@@ -75,7 +75,7 @@ impl Stage2 {
     pub fn set_vmid(&mut self, mmu: &impl Mmu, vmid: Option<Vmid>) {
         self.vmid = vmid;
         if vmid.is_some() {
-            mmu.root_made(self.vttbr(), self.geometry);
+            mmu.root_made(self.vttbr(), self.geometry, self.bbm);
         }
     }
 
