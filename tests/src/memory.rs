@@ -10,11 +10,13 @@ use vmsa::Hpa;
 /// The alignment of the RAM: a chunk of 2 MiB.
 const ALIGN: usize = 2 << 20;
 
-/// RAM. What was never touched costs nothing.
+/// RAM. What was never touched costs nothing: the allocation is not aligned, for one that is would be zeroed byte by byte.
 #[derive(Debug)]
 pub struct Memory {
-    base: NonNull<u8>,
+    allocation: NonNull<u8>,
     layout: Layout,
+    base: NonNull<u8>,
+    len: usize,
 }
 
 // SAFETY: the memory belongs to this value, and whoever shares it uses atomics or has locks of their own.
@@ -26,18 +28,21 @@ impl Memory {
     /// Returns `bytes` of RAM, all zero.
     pub fn new(bytes: usize) -> Self {
         assert!(bytes > 0);
-        let layout = Layout::from_size_align(bytes, ALIGN).expect("a size that can be");
+        let layout = Layout::array::<u64>((bytes + ALIGN) / size_of::<u64>()).expect("a size that can be");
         // SAFETY: the size is not zero.
         let pointer = unsafe { alloc_zeroed(layout) };
-        let base = NonNull::new(pointer).expect("the host has that much memory");
+        let allocation = NonNull::new(pointer).expect("the host has that much memory");
+        let offset = allocation.align_offset(ALIGN);
+        // SAFETY: the offset is less than the alignment, by which the allocation is larger than the RAM.
+        let base = unsafe { allocation.add(offset) };
         base.as_ptr().expose_provenance();
-        Self { base, layout }
+        Self { allocation, layout, base, len: bytes }
     }
 
     /// Returns where the RAM is.
     pub fn range(&self) -> MemoryRange {
         let start = Hpa(self.base.addr().get() as u64);
-        MemoryRange { start, end: start.add(self.layout.size() as u64) }
+        MemoryRange { start, end: start.add(self.len as u64) }
     }
 
     /// Tells whether a page lies in the RAM.
@@ -78,7 +83,7 @@ impl Memory {
 
     fn pointer(&self, at: Hpa, len: usize) -> NonNull<u8> {
         let offset = at.0.checked_sub(self.base.addr().get() as u64).expect("an address of RAM") as usize;
-        assert!(offset + len <= self.layout.size(), "{at} is past the end of RAM");
+        assert!(offset + len <= self.len, "{at} is past the end of RAM");
         // SAFETY: the offset lies in the allocation.
         unsafe { self.base.add(offset) }
     }
@@ -94,6 +99,6 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: the pointer and the layout are those of the allocation.
-        unsafe { dealloc(self.base.as_ptr(), self.layout) };
+        unsafe { dealloc(self.allocation.as_ptr(), self.layout) };
     }
 }

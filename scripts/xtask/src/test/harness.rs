@@ -13,7 +13,7 @@ use crate::cargo::{self, Executable};
 const BOOT_TESTS: &str = "boot-tests";
 /// Starts the reason of a test that is ignored for the time that it takes.
 const FULL: &str = "full:";
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+const TIME_LIMIT: Duration = Duration::from_secs(600);
 const FULL_TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Builds the test executables and returns their tests; those that boot come last, and only where there are `images`.
