@@ -1,7 +1,7 @@
 //! The machine as the objects and the oracle see it: memory, time, a console.
 
 use checked::Bench;
-use oracle::Violation;
+use oracle::old::Violation;
 use vm::Machine;
 use vmsa::Hpa;
 

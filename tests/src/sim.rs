@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use checked::Checked;
-use oracle::FrameNote;
+use oracle::old::FrameNote;
 use vmsa::{Features, Hpa, PAGE_SIZE, Tlbi, Vmid};
 
 use crate::fact::MOST_CPUS;

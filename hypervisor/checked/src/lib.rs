@@ -5,7 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use oracle::{Event, FrameNote, Oracle, Store, Violation};
+use oracle::old::{Event, FrameNote, Oracle, Store, Violation};
 use spin::Mutex;
 use stage2::{Mmu, Order};
 use vm::Machine;

@@ -1,194 +1,269 @@
 //! Facts: what a TLB may hold although the tables say otherwise, and how far each is on its way out.
 
-use vmsa::{Ipa, IpaRange, Level, RangeOperand, Scope, Tlbi, Vmid};
+use vmsa::{Hpa, Ipa, IpaRange, Level};
 
-/// An invalidation that named a fact and did not count.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Wasted {
-    /// There was none.
-    Nothing,
-    /// It was issued before the store was visible.
-    TooEarly,
-    /// It reached one CPU only.
-    Local,
+use crate::cpu::{Cpus, bit};
+use crate::descriptor::{Entry, Leaf};
+use crate::event::{Domain, Frames, Target, TlbiOp};
+use crate::operand::Named;
+use crate::rule::Rule;
+
+/// Why what a TLB may hold is not what the tables say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Cause {
+    /// The entry is not valid any more, or leads elsewhere.
+    #[default]
+    Broken,
+    /// It grants less.
+    Tightened,
+    /// Its access flag was cleared.
+    Aged,
+    /// Its dirty state was.
+    Cleaned,
+    /// It is not cached any more (nT), or has another size.
+    Resized,
 }
 
-/// How far a fact is on its way out of every TLB.
+/// An invalidation that named a fact, or was meant for it, and did not count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stage {
-    /// The store that ended it may not be visible to walks.
-    Stored(Wasted),
-    /// The store is visible; TLBs may hold it.
-    Held(Wasted),
-    /// All of it goes at the next full `DSB` of this CPU.
-    Going(u8),
-    /// Its stage-2 entries go at the next full `DSB` of this CPU.
-    GoingByIpa(u8),
-    /// Combined entries are left.
-    Combined,
-    /// They go at the next full `DSB` of this CPU.
-    GoingCombined(u8),
+pub(crate) struct Wasted {
+    pub(crate) rule: Rule,
+    pub(crate) op: TlbiOp,
+    pub(crate) operand: Option<u64>,
+    pub(crate) cpu: u8,
+    pub(crate) when: u64,
 }
 
-/// Something that TLBs may hold for a range of addresses though the tables say otherwise. Neighbours that are equally far are
-/// one fact: an operation on many pages leaves few.
+/// Who can see the store that made a fact.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Visible {
+    /// Perhaps nobody's walks.
+    #[default]
+    No,
+    /// The walks of the writer.
+    Locally,
+    /// Everybody's.
+    Everywhere,
+}
+
+/// The CPUs whose entries of one kind may be left, and the invalidations that are under way for them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Left {
+    pub(crate) on: Cpus,
+    /// Who issued one for all CPUs, and has had no DSB since.
+    broadcast: Cpus,
+    /// Those of them whose form asks for the outer shareable domain.
+    outer: Cpus,
+    /// Who issued one for itself.
+    local: Cpus,
+}
+
+impl Left {
+    /// Returns what is left on CPUs that hold an entry.
+    pub(crate) const fn held_by(on: Cpus) -> Self {
+        Self { on, broadcast: 0, outer: 0, local: 0 }
+    }
+
+    const fn issued(&mut self, cpu: usize, domain: Domain) {
+        match domain {
+            Domain::Local => self.local |= bit(cpu),
+            Domain::Inner => self.broadcast |= bit(cpu),
+            Domain::Outer | Domain::System => {
+                self.broadcast |= bit(cpu);
+                self.outer |= bit(cpu);
+            }
+        }
+    }
+
+    /// Takes out what a DSB of loads and stores on the CPU completes.
+    const fn completed(&mut self, cpu: usize, domain: Domain) {
+        let this = bit(cpu);
+        let reaches = match domain {
+            Domain::Local => false,
+            Domain::Inner => self.outer & this == 0,
+            Domain::Outer | Domain::System => true,
+        };
+        if self.local & this != 0 {
+            self.on &= !this;
+        }
+        if reaches && self.broadcast & this != 0 {
+            self.on = 0;
+        }
+        self.local &= !this;
+        if reaches {
+            self.broadcast &= !this;
+            self.outer &= !this;
+        }
+    }
+
+    const fn is_issued(&self) -> bool {
+        self.broadcast | self.local != 0
+    }
+}
+
+/// Something that TLBs may hold for a range of addresses though the tables say otherwise. Neighbours that are equally far, and
+/// lead to neighbours, are one fact.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Fact {
-    /// Whose addresses.
-    pub vmid: Vmid,
-    /// Which.
-    pub range: IpaRange,
-    /// The level of the entries.
-    pub level: Level,
-    /// The entries led to tables.
-    pub is_table: bool,
-    /// The CPU that wrote over them.
-    pub writer: u8,
-    /// How far it is.
-    pub stage: Stage,
+pub(crate) struct Fact {
+    pub(crate) vmid: u16,
+    pub(crate) tree: u8,
+    pub(crate) level: Level,
+    pub(crate) cause: Cause,
+    pub(crate) range: IpaRange,
+    /// The first entry's address, what it said, and what it says since.
+    pub(crate) slot: Hpa,
+    pub(crate) old: u64,
+    pub(crate) new: u64,
+    pub(crate) writer: u8,
+    pub(crate) when: u64,
+    pub(crate) visible: Visible,
+    /// Stage-2 entries.
+    pub(crate) stage2: Left,
+    /// Combined entries.
+    pub(crate) combined: Left,
+    pub(crate) wasted: Option<Wasted>,
+    /// No CPU had its VMID loaded then.
+    pub(crate) is_dormant: bool,
+    /// It was told of.
+    pub(crate) is_told: bool,
 }
 
 impl Fact {
-    /// Tells whether another fact may be one with this: next to it, and alike.
-    fn joins(&self, next: &Self) -> bool {
-        self.range.end == next.range.start && self.is_like(next)
+    pub(crate) const fn entry(&self) -> Entry {
+        Entry::of(self.old, self.level)
     }
 
-    fn is_like(&self, next: &Self) -> bool {
-        self.vmid == next.vmid
+    pub(crate) fn leaf(&self) -> Option<Leaf> {
+        match self.entry() {
+            Entry::Leaf(leaf) => Some(leaf),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn is_table(&self) -> bool {
+        matches!(self.entry(), Entry::Table(_))
+    }
+
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.leaf().is_some_and(Leaf::is_contiguous)
+    }
+
+    /// Returns the frames that the entries lead to: a table, or pages.
+    pub(crate) const fn frames(&self) -> Frames {
+        match self.entry() {
+            Entry::Leaf(leaf) => Frames::new(leaf.output(), self.range.pages()),
+            Entry::Table(table) => Frames::new(table, 1),
+            Entry::Invalid => Frames::new(Hpa(0), 0),
+        }
+    }
+
+    /// Returns the leaf that TLBs may hold for an address of the range.
+    pub(crate) fn leaf_at(&self, ipa: Ipa) -> Option<Leaf> {
+        self.leaf().map(|leaf| leaf.moved((ipa.0 & !(self.level.entry_span() - 1)) - self.range.start.0))
+    }
+
+    /// Tells whether the next fact may be one with this: behind it, leading behind where it leads, and alike.
+    pub(crate) fn joins(&self, next: &Self) -> bool {
+        let Some(leaf) = self.leaf() else { return false };
+        let continued = leaf.moved(self.range.len()).raw;
+        self.range.end == next.range.start
+            && *next
+                == Self { range: next.range, slot: next.slot, old: continued, new: next.new, when: next.when, ..*self }
             && self.level == next.level
-            && self.is_table == next.is_table
-            && self.writer == next.writer
-            && self.stage == next.stage
     }
 
-    /// Returns the part of the fact that an invalidation names, if it names any.
-    pub(crate) fn named_by(&self, op: Tlbi) -> Option<IpaRange> {
-        let (range, level, leaf_only) = match op {
-            Tlbi::Ipa { ipa, level, leaf_only } => (IpaRange::page(ipa), level, leaf_only),
-            Tlbi::Range { operand, level, leaf_only } => (covered(operand), level, leaf_only),
-            Tlbi::Stage1 | Tlbi::Vmid | Tlbi::All => return Some(self.range),
+    /// Returns the same fact for a part of its range.
+    pub(crate) fn part(&self, range: IpaRange) -> Self {
+        let ahead = range.start.0 - self.range.start.0;
+        let old = self.leaf().filter(|_| ahead != 0).map_or(self.old, |leaf| leaf.moved(ahead).raw);
+        Self { range, old, slot: self.slot.add(ahead / self.level.entry_span() * 8), ..*self }
+    }
+
+    /// Tells what an invalidation that names this whole fact does to it: it counts, or is wasted by a rule.
+    pub(crate) fn hear(&mut self, cpu: usize, op: TlbiOp, operand: Option<u64>, when: u64) {
+        // One of stage 1 alone says nothing of an entry that stage 2 still has.
+        let is_beside = op.target == Target::Stage1 && self.stage2.on != 0 && !self.stage2.is_issued();
+        if let Err(rule) = self.count(cpu, op)
+            && !is_beside
+        {
+            self.waste(Wasted { rule, op, operand, cpu: cpu as u8, when });
+        }
+    }
+
+    /// Keeps why an invalidation did not count. A later reason says more, but that it was only for some.
+    pub(crate) const fn waste(&mut self, wasted: Wasted) {
+        self.wasted = Some(wasted);
+    }
+
+    fn count(&mut self, cpu: usize, op: TlbiOp) -> Result<(), Rule> {
+        let is_seen = match self.visible {
+            Visible::Everywhere => true,
+            Visible::Locally => op.domain == Domain::Local && cpu == usize::from(self.writer),
+            Visible::No => false,
         };
-        if level.is_some_and(|level| level != self.level) || leaf_only && self.is_table {
-            return None;
+        if !is_seen {
+            return Err(if cpu == usize::from(self.writer) { Rule::StoreFirst } else { Rule::OtherCpu });
         }
-        // Any address of a block or a table names all of it.
-        let span = self.level.entry_span();
-        let start = Ipa(range.start.0 & !(span - 1));
-        let end = Ipa(range.end.0.next_multiple_of(span));
-        let named = IpaRange { start, end }.intersection(self.range);
-        (!named.is_empty()).then_some(named)
-    }
-
-    /// Returns the stage after an invalidation that names the fact.
-    pub(crate) const fn after(&self, op: Tlbi, scope: Scope, cpu: u8) -> Stage {
-        match (op, self.stage) {
-            (Tlbi::Stage1, Stage::Combined) if matches!(scope, Scope::Broadcast) => Stage::GoingCombined(cpu),
-            (Tlbi::Stage1, stage) => stage,
-            (_, Stage::Stored(_)) => Stage::Stored(Wasted::TooEarly),
-            // It says nothing of the other CPUs.
-            (_, Stage::Held(_)) if matches!(scope, Scope::Local) => Stage::Held(Wasted::Local),
-            (_, stage) if matches!(scope, Scope::Local) => stage,
-            (Tlbi::Vmid | Tlbi::All, _) => Stage::Going(cpu),
-            (_, Stage::Held(_)) => Stage::GoingByIpa(cpu),
-            (_, stage) => stage,
+        if op.is_nxs && self.leaf().is_some_and(Leaf::may_be_xs) {
+            return Err(Rule::Nxs);
         }
-    }
-}
-
-fn covered(operand: RangeOperand) -> IpaRange {
-    IpaRange::new(operand.base(), operand.pages() << 12)
-}
-
-/// How many facts there is room for. An operation leaves a handful, since neighbours are one.
-const MOST_FACTS: usize = 256;
-
-/// There is no room for another fact.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct OutOfFacts;
-
-/// All facts, in no order.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    places: [Option<Fact>; MOST_FACTS],
-    len: usize,
-}
-
-impl Facts {
-    pub(crate) const fn new() -> Self {
-        Self { places: [None; MOST_FACTS], len: 0 }
-    }
-
-    pub(crate) const fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Fact> {
-        self.places[..self.len].iter().flatten()
-    }
-
-    /// Adds a fact, to a neighbour that is alike if there is one; where there is no room, to any that is alike.
-    pub(crate) fn add(&mut self, fact: Fact) -> Result<(), OutOfFacts> {
-        if let Some(before) = self.find(|before| before.joins(&fact)) {
-            before.range.end = fact.range.end;
-            return Ok(());
-        }
-        if let Some(free) = self.places.get_mut(self.len) {
-            *free = Some(fact);
-            self.len += 1;
-            return Ok(());
-        }
-        let alike = self.find(|before| before.is_like(&fact)).ok_or(OutOfFacts)?;
-        alike.range = alike.range.hull(fact.range);
-        Ok(())
-    }
-
-    fn find(&mut self, wanted: impl Fn(&Fact) -> bool) -> Option<&mut Fact> {
-        self.places[..self.len].iter_mut().flatten().find(|fact| wanted(fact))
-    }
-
-    /// Takes every fact through `change`, which returns what becomes of it, and of the parts that it is split in.
-    pub(crate) fn update(&mut self, mut change: impl FnMut(Fact) -> Parts) -> Result<(), OutOfFacts> {
-        let mut index = 0;
-        // What is added behind is not changed again: it is what `change` has left as it was.
-        let mut end = self.len;
-        while index < end {
-            let Some(fact) = self.places[index] else { return Ok(()) };
-            let parts = change(fact);
-            if parts == Parts::same(fact) {
-                index += 1;
-                continue;
+        match op.target {
+            Target::Stage1 => self.count_stage1(cpu, op.domain)?,
+            Target::Ipa | Target::Range => self.stage2.issued(cpu, op.domain),
+            _ => {
+                self.stage2.issued(cpu, op.domain);
+                self.combined.issued(cpu, op.domain);
             }
-            self.len -= 1;
-            end -= 1;
-            // The last of those to be looked at comes here, the last of all to its place.
-            self.places[index] = self.places[end];
-            self.places[end] = self.places[self.len].take();
-            parts.0.into_iter().flatten().try_for_each(|part| self.add(part))?;
         }
+        let is_for_all = op.domain != Domain::Local || (self.stage2.on | self.combined.on) & !bit(cpu) == 0;
+        if is_for_all { Ok(()) } else { Err(Rule::Completion) }
+    }
+
+    /// Combined entries can be made anew of stage-2 entries that are left.
+    const fn count_stage1(&mut self, cpu: usize, domain: Domain) -> Result<(), Rule> {
+        let concerned = if matches!(domain, Domain::Local) { bit(cpu) } else { Cpus::MAX };
+        if self.stage2.on & concerned != 0 {
+            return Err(Rule::CombinedLast);
+        }
+        self.combined.issued(cpu, domain);
         Ok(())
     }
-}
 
-/// What becomes of a fact: up to three parts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Parts(pub(crate) [Option<Fact>; 3]);
-
-impl Parts {
-    pub(crate) const GONE: Self = Self([None; 3]);
-
-    pub(crate) const fn same(fact: Fact) -> Self {
-        Self([Some(fact), None, None])
+    /// Takes a DSB into account; returns whether anything of the fact is left.
+    pub(crate) fn after_dsb(&mut self, cpu: usize, domain: Domain, is_nxs: bool) -> bool {
+        let waits_for_it = !(is_nxs && self.leaf().is_some_and(Leaf::may_be_xs));
+        if waits_for_it {
+            self.stage2.completed(cpu, domain);
+            self.combined.completed(cpu, domain);
+        }
+        self.stage2.on | self.combined.on != 0
     }
 
-    /// Returns a fact of which one part has come to another stage.
-    pub(crate) fn with_stage(fact: Fact, part: IpaRange, stage: Stage) -> Self {
-        if stage == fact.stage {
-            return Self::same(fact);
+    /// Tells whether an invalidation that counts waits for its DSB.
+    pub(crate) const fn is_issued(&self) -> bool {
+        self.stage2.is_issued() || self.combined.is_issued()
+    }
+
+    /// Returns the rule that names the step that is missing.
+    pub(crate) fn missing(&self) -> Rule {
+        match (self.wasted, self.cause) {
+            _ if self.is_issued() => Rule::Completion,
+            (Some(wasted), _) if self.stage2.on != 0 || wasted.rule == Rule::Completion => wasted.rule,
+            (Some(Wasted { rule: rule @ (Rule::HostRegime | Rule::Nxs), .. }), _) => rule,
+            _ if self.stage2.on == 0 => Rule::CombinedLast,
+            (_, Cause::Broken | Cause::Resized) => Rule::Sequence,
+            (_, Cause::Tightened) => Rule::Tightened,
+            (_, Cause::Aged) => Rule::Aged,
+            (_, Cause::Cleaned) => Rule::Harvest,
         }
-        let before = IpaRange { end: part.start, ..fact.range };
-        let after = IpaRange { start: part.end, ..fact.range };
-        let piece = |range: IpaRange, stage| (!range.is_empty()).then_some(Fact { range, stage, ..fact });
-        Self([piece(before, fact.stage), piece(part, stage), piece(after, fact.stage)])
+    }
+
+    /// Returns the part of the fact that an operand by IPA names: entries of the level that it claims, whole.
+    pub(crate) fn named_by(&self, named: Named) -> Option<IpaRange> {
+        let span = self.level.entry_span();
+        let start = Ipa(named.range.start.0 & !(span - 1));
+        let end = Ipa(named.range.end.0.saturating_add(span - 1) & !(span - 1));
+        let part = IpaRange { start, end }.intersection(self.range);
+        (!part.is_empty()).then_some(part)
     }
 }

@@ -1,89 +1,147 @@
-//! What the oracle remembers of a frame: one word.
+//! What the oracle remembers of a frame, and where it keeps that.
 
-use vmsa::{Ipa, Level, Vmid};
+use vmsa::{Hpa, Ipa, Level};
 
-const LEVEL_SHIFT: u32 = 27;
-const VMID_SHIFT: u32 = 29;
-const IS_TABLE: u64 = 1 << 45;
-const IS_FILLED: u64 = 1 << 46;
-const EPOCH_SHIFT: u32 = 48;
-/// A table's first address is a multiple of 2 MiB.
-const BASE_SHIFT: u32 = 21;
-const BASE_MASK: u64 = (1 << LEVEL_SHIFT) - 1;
+use crate::Frames;
 
-/// What is known of a frame. All zero: nothing.
-///
-/// | bits | meaning |
-/// | --- | --- |
-/// | 0–26 | of a table: bits 21 to 47 of its first address |
-/// | 27–28 | of a table: its level |
-/// | 29–44 | of a table, and of a page that an entry led to: the VMID |
-/// | 45 | it is linked as a table |
-/// | 46 | it was overwritten since it was last free |
-/// | 48–63 | the epoch of the VMID in which an entry that led here was broken; 0 is none |
+/// When something was done, and by which CPU. The default is before everything.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[repr(transparent)]
-pub struct FrameNote(pub u64);
+pub(crate) struct Stamp(u64);
 
-impl FrameNote {
-    pub(crate) const fn is_table(self) -> bool {
-        self.0 & IS_TABLE != 0
+impl Stamp {
+    pub(crate) const fn new(cpu: usize, when: u64) -> Self {
+        Self(when << 8 | cpu as u64 & 0xff)
     }
 
-    pub(crate) const fn is_filled(self) -> bool {
-        self.0 & IS_FILLED != 0
+    pub(crate) const fn cpu(self) -> usize {
+        (self.0 & 0xff) as usize
     }
 
-    pub(crate) const fn vmid(self) -> Vmid {
-        Vmid((self.0 >> VMID_SHIFT) as u16)
-    }
-
-    pub(crate) const fn level(self) -> Level {
-        match self.0 >> LEVEL_SHIFT & 3 {
-            0 => Level::L0,
-            1 => Level::L1,
-            2 => Level::L2,
-            _ => Level::L3,
-        }
-    }
-
-    pub(crate) const fn base(self) -> Ipa {
-        Ipa((self.0 & BASE_MASK) << BASE_SHIFT)
-    }
-
-    pub(crate) const fn broken_in(self) -> u16 {
-        (self.0 >> EPOCH_SHIFT) as u16
-    }
-
-    /// Returns the note of a frame that was just overwritten.
-    pub(crate) const fn filled() -> Self {
-        Self(IS_FILLED)
-    }
-
-    /// Returns the note of a frame that is linked as a table.
-    pub(crate) const fn table(vmid: Vmid, level: Level, base: Ipa) -> Self {
-        let place = base.0 >> BASE_SHIFT | (level.number() as u64) << LEVEL_SHIFT;
-        Self(IS_FILLED | IS_TABLE | (vmid.0 as u64) << VMID_SHIFT | place)
-    }
-
-    /// Returns the note with what an entry that led here was broken in.
-    pub(crate) const fn broken(self, vmid: Vmid, epoch: u16) -> Self {
-        let kept = self.0 & (IS_FILLED | if self.is_table() { IS_TABLE | BASE_MASK | 3 << LEVEL_SHIFT } else { 0 });
-        Self(kept | (vmid.0 as u64) << VMID_SHIFT | (epoch as u64) << EPOCH_SHIFT)
+    pub(crate) const fn when(self) -> u64 {
+        self.0 >> 8
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a frame is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Never allocated, as far as is known: a device, or memory from before.
+    #[default]
+    Unknown,
+    Free,
+    /// Taken for a guest's memory.
+    Guest,
+    /// Taken for a table, and not linked.
+    Table,
+    /// A table of a tree.
+    Linked,
+}
 
-    #[test]
-    fn a_note_keeps_what_it_was_told() {
-        let note = FrameNote::table(Vmid(0xabcd), Level::L3, Ipa(0xffff_ffe0_0000));
-        assert_eq!((note.vmid(), note.level(), note.base()), (Vmid(0xabcd), Level::L3, Ipa(0xffff_ffe0_0000)));
-        assert!(note.is_table() && note.is_filled() && note.broken_in() == 0);
-        let broken = note.broken(Vmid(7), 9);
-        assert_eq!((broken.vmid(), broken.broken_in(), broken.base()), (Vmid(7), 9, note.base()));
-        assert_eq!(FrameNote::filled().broken(Vmid(7), 9).broken_in(), 9);
+/// What is known of a frame's contents and what was done to it. The default says that nothing is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Note {
+    pub(crate) state: State,
+    /// All of it was written since it was last free.
+    pub(crate) is_filled: bool,
+    /// Since it was written it was cleaned to the point of coherency.
+    pub(crate) is_clean: bool,
+    /// Since it was written it was cleaned to the point of unification.
+    pub(crate) is_clean_for_fetch: bool,
+    /// A guest could write to it since it was last cleaned and invalidated.
+    pub(crate) is_used: bool,
+    /// Several VMs may map it.
+    pub(crate) is_shared: bool,
+    /// The VM whose it is, plus one; 0 where nobody said.
+    pub(crate) owner: u16,
+    /// The VM that could write to it since it was last overwritten, plus one.
+    pub(crate) user: u16,
+    /// How many leaves lead there.
+    pub(crate) leaves: u32,
+    /// When it was last written, or maintained.
+    pub(crate) stamp: Stamp,
+    /// Of a table: how many stores it has had since it was taken.
+    pub(crate) stores: u16,
+    /// Of a linked table: the tree, and its level there.
+    pub(crate) tree: u8,
+    pub(crate) level: u8,
+    /// Of a linked table: the number of its first page.
+    pub(crate) base: u64,
+    /// Of a linked table: the sum over its entries, without what walks update.
+    pub(crate) sum: u64,
+}
+
+impl Note {
+    pub(crate) fn table_level(&self) -> Level {
+        Level::from_number(self.level).unwrap_or(Level::L3)
     }
+
+    pub(crate) const fn base(&self) -> Ipa {
+        Ipa(self.base << 12)
+    }
+
+    pub(crate) const fn is_allocated(&self) -> bool {
+        !matches!(self.state, State::Unknown | State::Free)
+    }
+
+    /// Takes note that a leaf leads to the frame, or does not any more.
+    pub const fn count_leaf(&mut self, is_new: bool) {
+        count(&mut self.leaves, is_new);
+    }
+
+    /// Tells whether a leaf of its own size leads to the frame.
+    pub const fn has_leaf(&self) -> bool {
+        self.leaves != 0
+    }
+
+    /// Returns the note of a frame that was just taken.
+    pub(crate) fn taken(state: State) -> Self {
+        Self { state, ..Self::default() }
+    }
+}
+
+/// Counts one more, or one less. A count that is full stays: a frame is never taken for one that nobody reaches.
+pub(crate) const fn count(leaves: &mut u32, is_new: bool) {
+    *leaves = match (*leaves, is_new) {
+        (u32::MAX, _) => u32::MAX,
+        (count, true) => count + 1,
+        (count, false) => count.saturating_sub(1),
+    };
+}
+
+/// There is no room to remember more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OutOfRoom;
+
+/// Where the notes are. What is not there reads as the default.
+pub trait Notes {
+    /// Returns the note of a frame.
+    fn get(&self, frame: Hpa) -> Note;
+
+    /// Changes the note of a frame; memory that is not watched has none.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for it.
+    fn change(&mut self, frame: Hpa, change: impl FnOnce(&mut Note)) -> Result<(), OutOfRoom>;
+
+    /// Changes the notes of frames: `change` sees runs of frames that have the same note.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for them all.
+    fn change_all(&mut self, frames: Frames, change: impl FnMut(Frames, &mut Note)) -> Result<(), OutOfRoom>;
+
+    /// Shows the notes of frames, in runs of frames that have the same note.
+    fn each(&self, frames: Frames, see: impl FnMut(Frames, Note));
+
+    /// Takes note that a leaf leads to the frames, or does not any more.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for that.
+    fn count_leaf(&mut self, frames: Frames, is_new: bool) -> Result<(), OutOfRoom>;
+
+    /// Tells whether a leaf leads to any of the frames.
+    fn has_leaf(&self, frames: Frames) -> bool;
 }

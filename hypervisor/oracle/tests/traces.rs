@@ -1,6 +1,6 @@
 //! A passing and a failing sequence for each rule.
 
-use oracle::{Event, FrameNote, Oracle, Rule, Store};
+use oracle::old::{Event, FrameNote, Oracle, Rule, Store};
 use vmsa::{
     Attributes, BbmLevel, Codec, Dsb, Entry, Features, Geometry, Hpa, Ipa, Leaf, Level, MemoryType, Perms, Scope, Tlbi,
     vttbr,

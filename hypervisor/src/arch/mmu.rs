@@ -7,7 +7,7 @@ use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{Readable, VTTBR_EL2, Writeable};
 use checked::Checked;
 use hypervisor::wire::send_console;
-use oracle::FrameNote;
+use oracle::old::FrameNote;
 use stage2::{Mmu, Order};
 use vm::{Machine, MemoryRange, System};
 use vmsa::{Dsb, Features, Hpa, PAGE_SIZE, Scope, Tlbi};

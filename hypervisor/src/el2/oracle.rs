@@ -2,7 +2,7 @@
 
 use ::log::error;
 use checked::Bench;
-use oracle::Violation;
+use oracle::old::Violation;
 
 use super::{RULE_BROKEN, host};
 use crate::arch::{RealMmu, exit, this_cpu};

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod images;
+mod judge;
 mod run;
 mod test;
 
@@ -27,6 +28,7 @@ struct Cli {
 enum Task {
     Run(run::Options),
     Test(test::Options),
+    Judge(judge::Options),
     /// Builds the hypervisor and the guests, and prints where they are
     Build,
 }
@@ -50,6 +52,7 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Judge(options) => judge::run(&options),
         Task::Build => images::build_all().map(|images| {
             images.iter().for_each(|image| println!("{}", image.display()));
             ExitCode::SUCCESS

@@ -1,0 +1,215 @@
+//! Invalidations and barriers: how facts go.
+
+use vmsa::IpaRange;
+
+use crate::Oracle;
+use crate::cpu::{Flush, MOST_CPUS, bit};
+use crate::event::{Accesses, Domain, Target, TlbiOp};
+use crate::fact::{Fact, Visible, Wasted};
+use crate::facts::Pool;
+use crate::note::{Notes, OutOfRoom};
+use crate::operand::{Named, named};
+use crate::rule::Rule;
+use crate::tree::Control;
+use crate::violation::Finding;
+
+/// HCR_EL2.E2H and TGE: EL2 is a host, and stage-1 invalidations are its own.
+const HOST: u64 = 1 << 34 | 1 << 27;
+
+impl<N: Notes, P: Pool> Oracle<N, P> {
+    pub(crate) fn tlbi(&mut self, cpu: usize, op: TlbiOp, operand: Option<u64>) -> Result<(), OutOfRoom> {
+        self.judge_instruction(op);
+        let wasted = |rule| Wasted { rule, op, operand, cpu: cpu as u8, when: self.now };
+        let hcr = self.cpus[cpu].hcr.effective.unwrap_or(0);
+        let is_host = hcr & HOST == HOST && op.target == Target::Stage1;
+        match op.target {
+            Target::El2 => self.waste(cpu, wasted(Rule::El2Regime), |_| true),
+            Target::Stage1Some => {}
+            _ if is_host => self.waste(cpu, wasted(Rule::HostRegime), |_| true),
+            Target::Ipa | Target::Range => self.by_ipa(cpu, op, operand.unwrap_or(0))?,
+            Target::Stage1 | Target::Vmid | Target::All => self.by_vmid(cpu, op),
+        }
+        Ok(())
+    }
+
+    /// The CPU has the instruction at all.
+    fn judge_instruction(&mut self, op: TlbiOp) {
+        let machine = &self.machine;
+        let missing = match op {
+            TlbiOp { target: Target::Range, .. } if !machine.tlbi_range => Some((Rule::RangeOperand, "FEAT_TLBIRANGE")),
+            TlbiOp { domain: Domain::Outer, .. } if !machine.tlbi_outer => Some((Rule::RangeOperand, "FEAT_TLBIOS")),
+            TlbiOp { is_nxs: true, .. } if !machine.xs => Some((Rule::Nxs, "FEAT_XS")),
+            _ => None,
+        };
+        if let Some((rule, feature)) = missing {
+            self.findings.add(Finding::new(rule).with_detail(feature));
+        }
+    }
+
+    /// Keeps why an invalidation did nothing for facts that this CPU has made, and that nothing is under way for.
+    fn waste(&mut self, cpu: usize, wasted: Wasted, meant: impl Fn(&Fact) -> bool) {
+        self.facts
+            .iter_mut()
+            .filter(|fact| usize::from(fact.writer) == cpu && meant(fact))
+            .for_each(|fact| fact.waste(wasted));
+    }
+
+    fn by_vmid(&mut self, cpu: usize, op: TlbiOp) {
+        let (vmid, now) = (self.cpus[cpu].vmid(), self.now);
+        let is_all = op.target == Target::All;
+        for fact in self.facts.iter_mut() {
+            if is_all || vmid == Some(fact.vmid) {
+                fact.hear(cpu, op, None, now);
+            } else if usize::from(fact.writer) == cpu {
+                fact.waste(Wasted { rule: Rule::WrongVmid, op, operand: None, cpu: cpu as u8, when: now });
+            }
+        }
+        if (is_all || vmid.is_some()) && !op.is_nxs {
+            let is_stage1 = op.target == Target::Stage1;
+            let vmid = if is_all { None } else { vmid };
+            self.cpus[cpu].flush(Flush { vmid, domain: op.domain, is_stage1 });
+        }
+    }
+
+    fn by_ipa(&mut self, cpu: usize, op: TlbiOp, operand: u64) -> Result<(), OutOfRoom> {
+        let meant = named(op.target, operand, &self.machine);
+        if !meant.is_clean {
+            let detail = "reserved bits of the operand are set";
+            self.findings.add(Finding::new(Rule::LevelHint).with_detail(detail));
+        }
+        let (vmid, now) = (self.cpus[cpu].vmid(), self.now);
+        let wasted = |rule| Wasted { rule, op, operand: Some(operand), cpu: cpu as u8, when: now };
+        self.waste_rest(op, meant, vmid, wasted(Rule::RangeOperand));
+        let part = |fact: &Fact| fact.named_by(meant);
+        self.facts.split(part, |fact, is_named| match is_named {
+            _ if vmid != Some(fact.vmid) => fact.waste(wasted(Rule::WrongVmid)),
+            true => match miss(fact, op, meant) {
+                Some(rule) => fact.waste(wasted(rule)),
+                None => fact.hear(cpu, op, Some(operand), now),
+            },
+            false if fact.is_contiguous() => fact.waste(wasted(Rule::GroupInvalidation)),
+            false if op.target == Target::Range => fact.waste(wasted(Rule::RangeOperand)),
+            false => {}
+        })
+    }
+
+    /// A range that ends right before what was broken next to it was meant to reach further.
+    fn waste_rest(&mut self, op: TlbiOp, meant: Named, vmid: Option<u16>, wasted: Wasted) {
+        let near = |range: IpaRange| range.start == meant.range.end || range.end == meant.range.start;
+        if op.target == Target::Range {
+            let its = |fact: &&mut Fact| vmid == Some(fact.vmid) && near(fact.range) && fact.wasted.is_none();
+            self.facts.iter_mut().filter(its).for_each(|fact| fact.waste(wasted));
+        }
+    }
+
+    pub(crate) fn dmb(&mut self, cpu: usize, domain: Domain, accesses: Accesses) {
+        if accesses.has_stores() && self.reaches_walks(domain) {
+            self.cpus[cpu].ordered = self.now;
+        }
+    }
+
+    /// Tells whether a barrier of the domain is one for the walks of every CPU.
+    fn reaches_walks(&self, domain: Domain) -> bool {
+        domain >= Domain::Inner || self.machine.cpus == 1
+    }
+
+    pub(crate) fn dsb(&mut self, cpu: usize, domain: Domain, accesses: Accesses, is_nxs: bool) {
+        self.dmb(cpu, domain, accesses);
+        self.cpus[cpu].has_no_walks |= accesses != Accesses::Stores;
+        if accesses.has_stores() {
+            self.publish(cpu, domain);
+        }
+        if accesses == Accesses::Full {
+            self.facts.retain(|fact| fact.after_dsb(cpu, domain, is_nxs));
+            self.complete(cpu, domain, is_nxs);
+        }
+    }
+
+    /// The CPU's stores, and those of others that it has seen, come to the walks.
+    fn publish(&mut self, cpu: usize, domain: Domain) {
+        let is_for_all = self.reaches_walks(domain);
+        if is_for_all {
+            self.cpus[cpu].unpublished = None;
+        }
+        let seen = self.cpus[cpu].seen;
+        for fact in self.facts.iter_mut().filter(|fact| fact.visible != Visible::Everywhere) {
+            let writer = usize::from(fact.writer);
+            match () {
+                () if is_for_all && (writer == cpu || seen[writer] >= fact.when) => fact.visible = Visible::Everywhere,
+                () if writer == cpu => fact.visible = Visible::Locally,
+                () => {}
+            }
+        }
+    }
+
+    /// What the CPU has issued for whole VMIDs is complete, and its instruction invalidation.
+    fn complete(&mut self, cpu: usize, domain: Domain, is_nxs: bool) {
+        if self.reaches_walks(domain)
+            && let Some(when) = self.cpus[cpu].fetches.take()
+        {
+            self.fetched = when;
+        }
+        if is_nxs {
+            return;
+        }
+        let mut flushes = self.cpus[cpu].completed(domain);
+        flushes.iter_mut().filter_map(Option::take).for_each(|flush| self.flushed(cpu, flush));
+    }
+
+    /// TLBs hold of the VMID only what they may have filled in since.
+    fn flushed(&mut self, cpu: usize, flush: Flush) {
+        let targets = if flush.domain == Domain::Local { bit(cpu) } else { u16::MAX };
+        (0..MOST_CPUS).filter(|of| targets & bit(*of) != 0).for_each(|of| self.forget_vcpus(of, flush.vmid));
+        if flush.is_stage1 {
+            return;
+        }
+        let (trees, cpus) = (&mut self.trees, &self.cpus);
+        let is_live = |tree: u8, trees: &crate::tree::Trees| trees.get(tree).is_some_and(|tree| tree.live != 0);
+        let live: u64 = (0..crate::tree::MOST_TREES)
+            .filter(|tree| is_live(*tree as u8, trees))
+            .fold(0, |set, tree| set | 1 << tree);
+        for context in trees.contexts_mut().filter(|context| flush.vmid.is_none_or(|vmid| vmid == context.vmid)) {
+            let refilled = if live & 1 << context.tree != 0 { context.loaded & targets } else { 0 };
+            context.holders = context.holders & !targets | refilled;
+            context.is_spoiled &= context.holders & !refilled != 0;
+            // Whoever has it loaded has filled its TLB as its registers say now.
+            if context.holders & !refilled == 0
+                && let Some(control) = agreed(cpus, context.loaded)
+            {
+                context.control = control;
+            }
+        }
+    }
+
+    /// What the vCPUs that ran on a CPU have left in its TLB is gone.
+    fn forget_vcpus(&mut self, cpu: usize, vmid: Option<u16>) {
+        let trees = &self.trees;
+        let is_its = |vm: u32| {
+            let its = |context: &crate::tree::Context| trees.get(context.tree).is_some_and(|tree| tree.vm == Some(vm));
+            trees.contexts().any(|context| vmid.is_none_or(|vmid| vmid == context.vmid) && its(context))
+        };
+        for ran in &mut self.cpus[cpu].ran {
+            if ran.is_some_and(|ran| is_its(ran.vm)) {
+                *ran = None;
+            }
+        }
+    }
+}
+
+/// Returns how translation is controlled on the CPUs, if that is the same on all of them and none is changing it.
+fn agreed(cpus: &[crate::cpu::Cpu], on: u16) -> Option<Control> {
+    let mut its = cpus.iter().enumerate().filter(|(cpu, _)| on & bit(*cpu) != 0).map(|(_, cpu)| cpu);
+    let first = its.next()?.settled()?;
+    its.all(|cpu| cpu.settled() == Some(first)).then_some(first)
+}
+
+/// Returns the rule by which an invalidation that names the addresses of a fact is not for it, if one is.
+fn miss(fact: &Fact, op: TlbiOp, meant: Named) -> Option<Rule> {
+    match meant.level {
+        _ if !meant.is_of_granule && op.target == Target::Range => Some(Rule::RangeOperand),
+        _ if !meant.is_of_granule => Some(Rule::LevelHint),
+        _ if op.leaf_only && fact.is_table() => Some(Rule::LeafForm),
+        Some(level) if level != fact.level => Some(Rule::LevelHint),
+        _ => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! An operation that is under way, and what it may not change (R51).
+
+use vmsa::{Ipa, IpaRange, Perms};
+
+use crate::descriptor::{Entry, Leaf, piece};
+use crate::event::Work;
+
+/// How many places outside its range an operation may touch: the blocks at its two ends, groups, tables that it merges.
+const MOST_TOUCHED: usize = 8;
+
+/// What was at addresses that are outside of an operation's range, at least in part, before it touched them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched {
+    pub(crate) range: IpaRange,
+    pub(crate) was: Option<Leaf>,
+}
+
+impl Touched {
+    /// Returns the leaf that was there for an address, as one of the level of `now`.
+    fn was_at(&self, ipa: Ipa, now: Leaf) -> Option<Leaf> {
+        let was = self.was?;
+        let offset = (ipa.0 & !(now.level.entry_span() - 1)).checked_sub(self.range.start.0)?;
+        Some(piece(was, now.level, offset))
+    }
+
+    /// Tells whether an address is as it was. What the walk sets may be set since, and hints and sizes do not count.
+    pub(crate) fn is_kept(&self, ipa: Ipa, now: Entry) -> bool {
+        match now {
+            Entry::Leaf(now) if self.was.is_some_and(|was| now.level < was.level) => self.is_merged(ipa, now),
+            Entry::Leaf(now) => self.was_at(ipa, now).is_some_and(|was| are_alike(was, now)),
+            _ => self.was.is_none(),
+        }
+    }
+
+    /// Tells whether a larger leaf holds for the address what was there.
+    fn is_merged(&self, ipa: Ipa, now: Leaf) -> bool {
+        let Some(was) = self.was else { return false };
+        let offset = ipa.0 & (now.level.entry_span() - 1) & !(was.level.entry_span() - 1);
+        let ahead = (ipa.0 & !(was.level.entry_span() - 1)).saturating_sub(self.range.start.0);
+        are_alike(was.moved(ahead), piece(now, was.level, offset))
+    }
+}
+
+fn are_alike(was: Leaf, now: Leaf) -> bool {
+    was.output() == now.output() && was.kept_bits() == now.kept_bits()
+}
+
+/// An operation of one CPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operation {
+    pub(crate) work: Work,
+    pub(crate) vm: u32,
+    pub(crate) range: IpaRange,
+    pub(crate) perms: Option<Perms>,
+    /// A guest ran on this CPU meanwhile.
+    pub(crate) was_left: bool,
+    touched: [Option<Touched>; MOST_TOUCHED],
+}
+
+impl Operation {
+    pub(crate) const fn new(work: Work, vm: u32, range: IpaRange, perms: Option<Perms>) -> Self {
+        Self { work, vm, range, perms, was_left: false, touched: [None; MOST_TOUCHED] }
+    }
+
+    pub(crate) fn touched(&self) -> impl Iterator<Item = &Touched> {
+        self.touched.iter().flatten()
+    }
+
+    /// Takes note of what was at a range that is to change; `None` where there is no room for it. What was there first counts.
+    pub(crate) fn touch(&mut self, range: IpaRange, was: Option<Leaf>) -> Option<()> {
+        let is_known = self.touched().any(|touched| touched.range.covers(range));
+        // A fault may be served by a block around the page.
+        let is_around = self.work == Work::Fault && was.is_none() && range.covers(self.range);
+        if self.range.covers(range) || is_known || is_around {
+            return Some(());
+        }
+        if was.is_none()
+            && let Some(before) =
+                self.touched.iter_mut().flatten().find(|it| it.was.is_none() && it.range.end == range.start)
+        {
+            before.range.end = range.end;
+            return Some(());
+        }
+        let place = self.touched.iter_mut().find(|place| place.is_none())?;
+        *place = Some(Touched { range, was });
+        Some(())
+    }
+}

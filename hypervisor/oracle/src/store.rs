@@ -1,0 +1,407 @@
+//! A store to a table: what it may not be, and what TLBs may hold since.
+
+use vmsa::{Hpa, Ipa, IpaRange, Level};
+
+use crate::descriptor::{Change, Entry, Leaf, flaw, forbidden, is_hardware_update, piece};
+use crate::event::Order;
+use crate::fact::{Cause, Fact, Left, Visible};
+use crate::facts::Pool;
+use crate::note::{Note, Notes, OutOfRoom, Stamp, State};
+use crate::rule::Rule;
+use crate::tree::{Context, Control};
+use crate::violation::{Finding, Place};
+use crate::{Oracle, slots, weight};
+
+/// A store to an entry of a tree.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Write {
+    pub(crate) cpu: usize,
+    pub(crate) tree: u8,
+    pub(crate) control: Control,
+    /// How much of FEAT_BBM the tree may use.
+    pub(crate) bbm: u8,
+    pub(crate) place: Place,
+    pub(crate) order: Order,
+    pub(crate) was: u64,
+    pub(crate) new: u64,
+}
+
+impl Write {
+    pub(crate) const fn old_entry(&self) -> Entry {
+        Entry::of(self.was, self.place.level)
+    }
+
+    pub(crate) const fn new_entry(&self) -> Entry {
+        Entry::of(self.new, self.place.level)
+    }
+
+    pub(crate) const fn range(&self) -> IpaRange {
+        IpaRange::new(self.place.ipa, self.place.level.entry_span())
+    }
+}
+
+impl<N: Notes, P: Pool> Oracle<N, P> {
+    pub(crate) fn store(
+        &mut self,
+        cpu: usize,
+        slot: Hpa,
+        new: u64,
+        order: Order,
+        believed: Option<u64>,
+        read: &impl Fn(Hpa) -> u64,
+    ) -> Result<(), OutOfRoom> {
+        let (frame, was) = (slot.page_base(), read(slot));
+        let note = self.notes.get(frame);
+        let Some(write) = self.write_to(cpu, slot, &note, order, was, new) else {
+            self.judge_belief(believed, was, None, slot);
+            return self.store_unlinked(cpu, slot, new);
+        };
+        self.judge_belief(believed, was, Some(&write), slot);
+        self.judge_order(&write);
+        self.judge_form(&write);
+        self.judge_change(&write, read);
+        self.judge_stale(&write)?;
+        self.touch(&write, read)?;
+        self.take_out(&write, read)?;
+        self.put_in(&write, read)?;
+        self.notes.change(frame, |note| {
+            note.sum = note.sum.wrapping_sub(weight(slot, was)).wrapping_add(weight(slot, new));
+        })
+    }
+
+    /// Returns the store, if it is to a table of a tree.
+    fn write_to(&self, cpu: usize, slot: Hpa, note: &Note, order: Order, was: u64, new: u64) -> Option<Write> {
+        if note.state != State::Linked {
+            return None;
+        }
+        let (level, tree) = (note.table_level(), self.trees.get(note.tree)?);
+        let ipa = Ipa(note.base().0 + (slot.0 % 4096 / 8) * level.entry_span());
+        let place = self.place(note.tree, ipa, level, slot);
+        Some(Write { cpu, tree: note.tree, control: tree.control, bbm: tree.bbm, place, order, was, new })
+    }
+
+    /// A store to a table that is in no tree. One that was taken out may still be walked: nothing valid is written there.
+    fn store_unlinked(&mut self, cpu: usize, slot: Hpa, new: u64) -> Result<(), OutOfRoom> {
+        let frame = slot.page_base();
+        if new & 1 != 0 {
+            self.tell_of(Rule::TableLifetime, Some(frame), |fact| fact.is_table() && fact.frames().first == frame);
+        }
+        let stamp = Stamp::new(cpu, self.now);
+        self.notes.change(frame, |note| {
+            note.stamp = stamp;
+            note.stores = note.stores.saturating_add(1);
+        })
+    }
+
+    /// What the writer believed was there was there (R43), but for what the walk has set since (R22).
+    fn judge_belief(&mut self, believed: Option<u64>, was: u64, write: Option<&Write>, slot: Hpa) {
+        let Some(believed) = believed.filter(|believed| *believed != was) else { return };
+        let is_update = write.is_some_and(|write| is_hardware_update(believed, was, write.control));
+        let rule = if is_update { Rule::HardwareFlags } else { Rule::StaleWrite };
+        let finding = Finding::new(rule).about(slot);
+        self.findings.add(write.map_or(finding, |write| finding.at(write.place)));
+    }
+
+    fn judge_form(&mut self, write: &Write) {
+        if let Some(detail) = flaw(write.new, write.place.level, write.control, &self.machine) {
+            self.findings.add(Finding::new(Rule::WellFormed).with_detail(detail).at(write.place));
+        }
+        let is_live_leaf = matches!(write.old_entry(), Entry::Leaf(_));
+        if is_live_leaf && write.control.sets_access_flag() && write.order != Order::Atomic && write.was != write.new {
+            self.findings.add(Finding::new(Rule::HardwareFlags).at(write.place));
+        }
+        if let (Entry::Invalid, Entry::Leaf(leaf)) = (write.old_entry(), write.new_entry())
+            && self.machine.must_set_access_flag
+            && !leaf.is_accessed()
+            && !write.control.sets_access_flag()
+        {
+            let detail = "the access flag is clear, and neither the walk nor anybody else sets it";
+            self.findings.add(Finding::new(Rule::WellFormed).with_detail(detail).at(write.place));
+        }
+    }
+
+    /// A live entry that TLBs may hold becomes another (R1 to R5, R18).
+    fn judge_change(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) {
+        let (old, new) = (write.old_entry(), write.new_entry());
+        if !old.is_cached(write.control) || old == new {
+            return;
+        }
+        let rule = match (old, new) {
+            (Entry::Leaf(old), Entry::Leaf(new)) => leaf_change(old, new, write.bbm),
+            (Entry::Table(_), Entry::Table(_)) => Some(Rule::SizeChange),
+            (Entry::Leaf(block), Entry::Table(table)) | (Entry::Table(table), Entry::Leaf(block)) => {
+                resize(block, new, write.bbm).or_else(|| (!fits(block, table, read)).then_some(Rule::SizeChangeDirect))
+            }
+            (Entry::Invalid, _) | (_, Entry::Invalid) => None,
+        };
+        if let Some(rule) = rule {
+            self.findings.add(Finding::new(rule).at(write.place));
+        }
+    }
+
+    /// An entry that TLBs may come to hold is written where they may hold something else. What they hold and is said again is
+    /// no more stale.
+    pub(crate) fn judge_stale(&mut self, write: &Write) -> Result<(), OutOfRoom> {
+        let new = write.new_entry();
+        if self.facts.len() == 0 || !new.is_cached(write.control) {
+            return Ok(());
+        }
+        let range = write.range();
+        let trees = &self.trees;
+        let its = |fact: &Fact| fact.tree == write.tree && !fact.range.intersection(range).is_empty();
+        let matters =
+            |fact: &Fact| its(fact) && !fact.is_told && !may_meet(fact, new, write) && trees.is_loaded(fact.vmid);
+        for fact in self.facts.iter_mut().filter(|fact| matters(fact)) {
+            fact.is_told = true;
+            let is_nt = write.bbm == 1 && fact.cause == Cause::Resized;
+            let rule = if is_nt { Rule::SizeChangeNt } else { fact.missing() };
+            self.findings.add(Finding::new(rule).of(*fact).at(write.place));
+        }
+        let Entry::Leaf(leaf) = new else { return Ok(()) };
+        let is_again = |fact: &Fact| its(fact) && fact.leaf_at(range.start).is_some_and(|held| held == leaf);
+        if self.facts.iter().any(is_again) {
+            let named = |fact: &Fact| is_again(fact).then(|| fact.range.intersection(range));
+            let end = |fact: &mut Fact, is_it: bool| {
+                if is_it {
+                    (fact.stage2, fact.combined) = Default::default()
+                }
+            };
+            self.facts.split(named, end)?;
+            self.facts.retain(|fact| fact.stage2.on | fact.combined.on != 0);
+        }
+        Ok(())
+    }
+
+    /// Takes note of what an operation touches outside its range.
+    fn touch(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) -> Result<(), OutOfRoom> {
+        let vm = self.trees.get(write.tree).and_then(|tree| tree.vm);
+        let Some(mut operation) = self.cpus[write.cpu].operation.filter(|it| Some(it.vm) == vm) else { return Ok(()) };
+        let touched = match (write.old_entry(), write.new_entry()) {
+            (Entry::Leaf(leaf), _) => operation.touch(write.range(), Some(leaf)),
+            (Entry::Invalid, Entry::Leaf(_)) => operation.touch(write.range(), None),
+            (Entry::Table(table), new) if new != write.old_entry() => {
+                below(table, write.place, read).try_for_each(|(range, was)| match was {
+                    Entry::Table(_) => Some(()),
+                    Entry::Leaf(leaf) => operation.touch(range, Some(leaf)),
+                    Entry::Invalid => operation.touch(range, None),
+                })
+            }
+            _ => Some(()),
+        };
+        self.cpus[write.cpu].operation = Some(operation);
+        touched.ok_or(OutOfRoom)
+    }
+
+    /// What was there is taken out: leaves lead nowhere, tables are in no tree, and TLBs may hold it all.
+    fn take_out(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) -> Result<(), OutOfRoom> {
+        let (old, new) = (write.old_entry(), write.new_entry());
+        if old == new {
+            return Ok(());
+        }
+        if old.is_cached(write.control)
+            && let Some(cause) = cause(old, new, write)
+        {
+            self.end_entry(write, write.was, write.place, cause)?;
+        }
+        match old {
+            Entry::Leaf(leaf) => {
+                self.notes.count_leaf(leaf_frames(leaf), false)?;
+                self.touch_group(write, leaf, true);
+            }
+            Entry::Table(table) => self.unlink(write, table, write.place, read)?,
+            Entry::Invalid => {}
+        }
+        self.count_root_entry(write, false);
+        Ok(())
+    }
+
+    /// Takes note that TLBs may hold an entry that is not there any more.
+    pub(crate) fn end_entry(&mut self, write: &Write, was: u64, place: Place, cause: Cause) -> Result<(), OutOfRoom> {
+        let mut entry = Fact {
+            vmid: 0,
+            tree: write.tree,
+            level: place.level,
+            cause,
+            range: IpaRange::new(place.ipa, place.level.entry_span()),
+            slot: place.slot,
+            old: was,
+            new: write.new,
+            writer: write.cpu as u8,
+            when: self.now,
+            visible: Visible::No,
+            stage2: Left::default(),
+            combined: Left::default(),
+            wasted: None,
+            is_dormant: false,
+            is_told: false,
+        };
+        let held = |context: &&Context| context.holders != 0;
+        if !self.facts.reserve(self.trees.of_tree(write.tree).filter(held).count()) {
+            self.make_room();
+        }
+        for context in self.trees.of_tree(write.tree).filter(held) {
+            let left = Left::held_by(context.holders);
+            (entry.vmid, entry.is_dormant) = (context.vmid, context.loaded == 0);
+            (entry.stage2, entry.combined) = (left, left);
+            self.facts.add(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room by what cannot be used: of VMIDs that no CPU has loaded it is only remembered that TLBs hold something.
+    fn make_room(&mut self) {
+        let trees = &mut self.trees;
+        self.facts.retain(|fact| {
+            let is_loaded = trees.is_loaded(fact.vmid);
+            let its = trees.contexts_mut().filter(|context| !is_loaded && context.vmid == fact.vmid);
+            its.for_each(|context| context.is_spoiled = true);
+            is_loaded
+        });
+    }
+
+    /// What is there now is put in: leaves lead somewhere, tables belong to the tree, and CPUs may fill their TLBs with it.
+    fn put_in(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) -> Result<(), OutOfRoom> {
+        let (old, new) = (write.old_entry(), write.new_entry());
+        if !new.is_valid() || old == new {
+            return Ok(());
+        }
+        if !old.is_cached(write.control) {
+            self.cpus[write.cpu].unpublished.get_or_insert(write.place);
+        }
+        match new {
+            Entry::Leaf(leaf) => {
+                self.judge_page(write, leaf, matches!(old, Entry::Leaf(old) if old.output() == leaf.output()))?;
+                self.notes.count_leaf(leaf_frames(leaf), true)?;
+                self.touch_group(write, leaf, false);
+            }
+            Entry::Table(table) => {
+                self.judge_link(write, table);
+                self.link(write, table, read)?;
+            }
+            Entry::Invalid => {}
+        }
+        self.count_root_entry(write, true);
+        let control = write.control;
+        for context in self.trees.contexts_mut().filter(|context| context.tree == write.tree && context.loaded != 0) {
+            if context.holders == 0 {
+                (context.control, context.is_spoiled) = (control, false);
+            }
+            context.holders |= context.loaded;
+        }
+        Ok(())
+    }
+
+    fn count_root_entry(&mut self, write: &Write, is_new: bool) {
+        let Some(tree) = self.trees.get_mut(write.tree) else { return };
+        let is_root = write.place.level == tree.start();
+        let is_counted = if is_new { write.new_entry().is_valid() } else { write.old_entry().is_valid() };
+        if is_root && is_counted {
+            tree.live = if is_new { tree.live + 1 } else { tree.live.saturating_sub(1) };
+        }
+    }
+}
+
+/// Returns the frames that a leaf leads to.
+pub(crate) const fn leaf_frames(leaf: Leaf) -> crate::Frames {
+    crate::Frames::new(leaf.output(), leaf.level.entry_span() >> 12)
+}
+
+/// Returns the rule that a change of a leaf in place breaks, if any. With FEAT_BBM level 1 a block may get, and lose, nT; with
+/// level 2 a leaf its contiguous bit.
+fn leaf_change(old: Leaf, new: Leaf, bbm: u8) -> Option<Rule> {
+    match forbidden(old, new) {
+        Some(Change::Output) => Some(Rule::OutputChange),
+        Some(Change::Type) => Some(Rule::TypeChange),
+        Some(Change::Cacheability) => Some(Rule::CacheabilityChange),
+        Some(Change::Shareability) => Some(Rule::ShareabilityChange),
+        None if old.is_contiguous() != new.is_contiguous() && bbm < 2 => Some(Rule::GroupChange),
+        None => None,
+    }
+}
+
+/// Returns the rule that a change of size in place breaks, if any. A block with nT is in no TLB, and does not come here as the
+/// old entry; as the new one it may take a table's place.
+fn resize(block: Leaf, new: Entry, bbm: u8) -> Option<Rule> {
+    match bbm {
+        0 => Some(Rule::SizeChange),
+        1 if matches!(new, Entry::Leaf(_)) && block.has_nt() => None,
+        1 => Some(Rule::SizeChangeNt),
+        _ => None,
+    }
+}
+
+/// Tells whether the leaves of a table lead where the block does, as memory of its kind.
+fn fits(block: Leaf, table: Hpa, read: &impl Fn(Hpa) -> u64) -> bool {
+    let Some(level) = block.level.next() else { return true };
+    slots(table).enumerate().all(|(index, slot)| match Entry::of(read(slot), level) {
+        Entry::Leaf(leaf) => forbidden(piece(block, level, index as u64 * level.entry_span()), leaf).is_none(),
+        _ => true,
+    })
+}
+
+/// Returns what is directly in a table, with its addresses; neighbours that follow each other are one.
+fn below<'r>(table: Hpa, place: Place, read: &'r impl Fn(Hpa) -> u64) -> impl Iterator<Item = (IpaRange, Entry)> + 'r {
+    let level = place.level.next().unwrap_or(Level::L3);
+    let entry = move |index: u64| Entry::of(read(table.add(8 * index)), level);
+    let mut index = 0;
+    core::iter::from_fn(move || {
+        let (first, start) = (entry(index % 512), index);
+        if index == 512 {
+            return None;
+        }
+        index += 1;
+        let follows = |at: u64| match (first, entry(at)) {
+            (Entry::Leaf(leaf), Entry::Leaf(next)) => leaf.moved((at - start) * level.entry_span()) == next,
+            (Entry::Invalid, Entry::Invalid) => true,
+            _ => false,
+        };
+        while index < 512 && follows(index) {
+            index += 1;
+        }
+        let range = IpaRange::new(place.ipa.add(start * level.entry_span()), (index - start) * level.entry_span());
+        Some((range, first))
+    })
+}
+
+/// Returns why TLBs may hold what they should not when an entry becomes another, or `None` where they may: it grants more.
+fn cause(old: Entry, new: Entry, write: &Write) -> Option<Cause> {
+    let (Entry::Leaf(old), Entry::Leaf(new)) = (old, new) else {
+        return Some(if new.is_valid() && write.bbm > 0 { Cause::Resized } else { Cause::Broken });
+    };
+    let lost = old.most_perms(write.control) - new.most_perms(write.control);
+    match () {
+        () if forbidden(old, new).is_some() => Some(Cause::Broken),
+        () if new.has_nt() != old.has_nt() || new.is_contiguous() != old.is_contiguous() => Some(Cause::Resized),
+        () if !lost.is_empty() => Some(Cause::Tightened),
+        () if !(old.perms() - new.perms()).is_empty() => Some(Cause::Cleaned),
+        () if old.is_accessed() && !new.is_accessed() => Some(Cause::Aged),
+        () => None,
+    }
+}
+
+/// Tells whether TLBs may hold the fact and the new entry at once: they lead to the same memory of the same kind, and differ in
+/// size only where FEAT_BBM allows it.
+fn may_meet(fact: &Fact, new: Entry, write: &Write) -> bool {
+    let is_direct = write.bbm >= 2;
+    let place = write.place;
+    match (fact.entry(), new) {
+        (Entry::Leaf(_), Entry::Leaf(new)) => {
+            let ipa = fact.range.start.max(place.ipa);
+            let Some(held) = fact.leaf_at(ipa) else { return true };
+            let smaller = held.level.max(new.level);
+            let offset = |leaf: Leaf| ipa.0 & (leaf.level.entry_span() - 1) & !(smaller.entry_span() - 1);
+            let cut = |leaf: Leaf| if leaf.level == smaller { leaf } else { piece(leaf, smaller, offset(leaf)) };
+            let is_one_size = held.level == new.level && held.is_contiguous() == new.is_contiguous();
+            forbidden(cut(held), cut(new)).is_none() && (is_one_size || is_direct)
+        }
+        (Entry::Table(held), Entry::Table(new)) if fact.level == place.level => held == new,
+        // What is below a table is judged entry by entry.
+        (Entry::Leaf(held), Entry::Table(_)) if held.level > place.level => true,
+        (Entry::Table(_), Entry::Table(_)) => true,
+        (Entry::Table(_), Entry::Leaf(_)) if fact.level < place.level => true,
+        (Entry::Leaf(_), Entry::Table(_)) | (Entry::Table(_), Entry::Leaf(_)) => {
+            is_direct && fact.cause == Cause::Resized
+        }
+        (Entry::Invalid, _) | (_, Entry::Invalid) => true,
+    }
+}
