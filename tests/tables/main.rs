@@ -11,5 +11,6 @@ mod planted;
 mod random;
 mod sizes;
 mod small_scope;
+mod verdicts;
 mod vmids;
 mod world;

@@ -8,7 +8,7 @@ mod shadow;
 
 use std::io::BufRead;
 
-use notes::SparseNotes;
+pub use notes::SparseNotes;
 use oracle::text::{Line, Policy, parse};
 use oracle::{Event, Finding, Held, MOST_CPUS, Machine, Oracle, Pool, Severity};
 use shadow::Shadow;
@@ -78,9 +78,9 @@ pub fn judge(mut input: impl BufRead, mut found: impl FnMut(&Found)) -> Result<S
     trace.finish(&mut found)
 }
 
-/// Facts, as many as there are.
-#[derive(Default)]
-struct Growing(Vec<Held>);
+/// Room for facts, as many as there are.
+#[derive(Debug, Default)]
+pub struct Growing(Vec<Held>);
 
 impl Pool for Growing {
     fn places(&self) -> &[Held] {

@@ -7,7 +7,7 @@ use vmsa::Hpa;
 
 /// By the first frame of a run the frame past its last, and the note that all of them have. Frames in no run have none.
 #[derive(Debug, Default)]
-pub(crate) struct SparseNotes {
+pub struct SparseNotes {
     runs: BTreeMap<u64, (u64, Note)>,
 }
 

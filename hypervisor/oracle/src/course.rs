@@ -2,17 +2,18 @@
 
 use vmsa::{Hpa, Ipa, IpaRange, Perms};
 
-use crate::cpu::{Exit, Lock, Ran, bit};
+use crate::cpu::{Exit, Lock, MOST_CPUS, Ran, bit};
 use crate::descriptor::Entry;
 use crate::event::Work;
 use crate::fact::{Cause, Fact};
 use crate::facts::Pool;
-use crate::note::{Notes, OutOfRoom};
+use crate::invalidate::agreed;
+use crate::note::{Notes, OutOfRoom, State};
 use crate::operation::Operation;
 use crate::rule::Rule;
 use crate::store::Write;
 use crate::tree::root_of;
-use crate::violation::Finding;
+use crate::violation::{Finding, Place};
 use crate::{Oracle, event::Order, syndrome};
 
 impl<N: Notes, P: Pool> Oracle<N, P> {
@@ -23,7 +24,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         {
             self.findings.add(Finding::new(Rule::FaultAddress).about(Hpa(ipa.0)));
         }
-        self.cpus[cpu].operation = Some(Operation::new(work, vm, range, perms));
+        self.cpus[cpu].operation = Some(Operation::new(work, vm, range, perms, self.now));
     }
 
     /// An operation says that it is done: nothing of what it took is left, and all that it made is there.
@@ -35,6 +36,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if status != 0 {
             return self.judge_refusal(cpu, tree, &operation, read);
         }
+        self.judge_marks(&operation, read);
         self.judge_left(cpu, tree, &operation);
         self.judge_result(tree, &operation, read);
         self.judge_published(cpu);
@@ -42,7 +44,11 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
 
     /// What TLBs may hold of the range (R13, R20, R23, R33a, R50, R52).
     fn judge_left(&mut self, cpu: usize, tree: u8, operation: &Operation) {
-        let is_in = |fact: &Fact| fact.tree == tree && !fact.range.intersection(operation.range).is_empty();
+        // What another CPU took since this one let the tree go is that one's business.
+        let (began, let_go) = (operation.began, self.cpus[cpu].released);
+        let is_its = |fact: &Fact| usize::from(fact.writer) == cpu || let_go < began || fact.when < let_go;
+        let range = operation.range;
+        let is_in = |fact: &Fact| fact.tree == tree && !fact.range.intersection(range).is_empty() && is_its(fact);
         if operation.work == Work::Age {
             let aged = |fact: &&mut Fact| is_in(fact) && !fact.is_told && fact.cause == Cause::Aged;
             if let Some(fact) = self.facts.iter_mut().find(aged) {
@@ -62,6 +68,17 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             _ => Rule::Contract,
         };
         self.tell_of(relied, None, |fact| matters(fact) && fact.cause != Cause::Aged);
+    }
+
+    /// No block that was marked with nT keeps it: it would never be cached (R5a).
+    fn judge_marks(&mut self, operation: &Operation, read: &impl Fn(Hpa) -> u64) {
+        let is_left = |place: &&Place| match Entry::of(read(place.slot), place.level) {
+            Entry::Leaf(leaf) => leaf.has_nt() && self.notes.get(place.slot.page_base()).state == State::Linked,
+            _ => false,
+        };
+        if let Some(&place) = operation.marked.iter().flatten().find(is_left) {
+            self.findings.add(Finding::new(Rule::SizeChangeNt).with_detail("nT is left in the block").at(place));
+        }
     }
 
     /// What the tables say of the range (R50).
@@ -197,6 +214,10 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let Some(&tree) = self.trees.get(context.tree) else { return };
         let place = self.place(context.tree, Ipa(0), tree.start(), tree.root);
         let vmid = context.vmid;
+        if vmid == 0 {
+            let detail = "VMID 0 stands for no guest, by custom";
+            self.findings.add(Finding::new(Rule::VmidWidth).with_detail(detail).at(place).warned());
+        }
         self.tell_of(Rule::VmidReuse, None, |fact| fact.vmid == vmid && (fact.is_dormant || fact.tree != context.tree));
         let is_held = |tree: u8| self.facts.iter().any(|fact| fact.vmid == vmid && fact.tree == tree);
         let is_live = |tree: u8| self.trees.get(tree).is_some_and(|tree| tree.live != 0);
@@ -212,7 +233,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             }
         }
         let control = self.cpus[cpu].settled();
-        if context.holders != 0 && control.is_some_and(|control| control != context.control) {
+        let is_alone = agreed(&self.cpus, context.loaded).is_some();
+        if !is_alone || context.holders != 0 && control.is_some_and(|control| control != context.control) {
             self.findings.add(Finding::new(Rule::Control).at(place));
         }
     }
@@ -232,17 +254,14 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if let Some(tree) = root.and_then(|root| self.trees.at(root)).and_then(|tree| self.trees.get_mut(tree)) {
             tree.lock = Some(id);
         }
-        let known = self.locks.iter().position(|lock| lock.is_some_and(|lock| lock.id == id));
-        let free = || self.locks.iter().position(Option::is_none);
-        let Some(index) = known.or_else(free) else {
+        let Some(lock) = self.lock_of(id) else {
             // It is not told apart from others: it orders this CPU after all of them.
-            self.cpus[cpu].seen = [self.now; crate::MOST_CPUS];
+            self.cpus[cpu].seen = [self.now; MOST_CPUS];
             return;
         };
-        let lock = self.locks[index].get_or_insert(Lock { id, root, holder: None, seen: [0; crate::MOST_CPUS] });
-        lock.holder = Some(cpu);
-        lock.root = root.or(lock.root);
-        for (seen, before) in self.cpus[cpu].seen.iter_mut().zip(lock.seen) {
+        (lock.holder, lock.root) = (Some(cpu), root.or(lock.root));
+        let before = lock.seen;
+        for (seen, before) in self.cpus[cpu].seen.iter_mut().zip(before) {
             *seen = before.max(*seen);
         }
     }
@@ -250,10 +269,17 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     pub(crate) fn unlock(&mut self, cpu: usize, id: u64) {
         self.cpus[cpu].released = self.now;
         self.cpus[cpu].seen[cpu] = self.now;
-        if let Some(lock) = self.locks.iter_mut().flatten().find(|lock| lock.id == id) {
-            lock.seen = self.cpus[cpu].seen;
-            lock.holder = None;
+        let seen = self.cpus[cpu].seen;
+        if let Some(lock) = self.lock_of(id) {
+            (lock.seen, lock.holder) = (seen, None);
         }
+    }
+
+    /// Returns the lock of a number, or `None` where there are too many.
+    fn lock_of(&mut self, id: u64) -> Option<&mut Lock> {
+        let known = self.locks.iter().position(|lock| lock.is_some_and(|lock| lock.id == id));
+        let index = known.or_else(|| self.locks.iter().position(Option::is_none))?;
+        Some(self.locks[index].get_or_insert(Lock { id, root: None, holder: None, seen: [0; MOST_CPUS] }))
     }
 
     /// Writes of one tree follow each other (R41), by its lock, or by any that is handed from CPU to CPU.
@@ -286,7 +312,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let note = self.notes.get(slot.page_base());
         let control = self.trees.get(note.tree).map(|tree| tree.control).unwrap_or_default();
         let is_legal = read(slot) == old && crate::descriptor::is_hardware_update(old, new, control);
-        if note.state == crate::note::State::Linked && !is_legal {
+        if note.state == State::Linked && !is_legal {
             let detail = "the walk cannot have made this change";
             self.findings.add(Finding::new(Rule::SelfCheck).with_detail(detail).about(slot));
         }

@@ -101,6 +101,16 @@ impl Leaf {
         self.group_bits() & !(CONTIGUOUS | TABLE_OR_PAGE) | self.raw & SOFTWARE
     }
 
+    /// Returns the bits that the walk may set.
+    pub(crate) const fn updated_bits(self) -> u64 {
+        self.raw & (ACCESS_FLAG | if self.raw & DBM != 0 { S2AP_WRITE } else { 0 })
+    }
+
+    /// Tells whether the guest may choose, by its own stage 1, to look past the caches though stage 2 forces write-back: 0b0111.
+    pub(crate) const fn is_guests_choice(self) -> bool {
+        self.mem_attr() == 0b0111
+    }
+
     /// Returns the leaf of the same bits that leads `offset` bytes further.
     pub(crate) const fn moved(self, offset: u64) -> Self {
         Self { raw: (self.raw & !OUTPUT_MASK) | ((self.raw & OUTPUT_MASK) + offset) & OUTPUT_MASK, ..self }
@@ -129,13 +139,18 @@ impl Entry {
         !matches!(self, Self::Invalid)
     }
 
-    /// Tells whether a TLB may hold the entry: not a leaf without the access flag where walks do not set it, nor one with nT.
-    pub(crate) fn is_cached(self, control: Control) -> bool {
+    /// Tells whether walks translate by the entry, kept or not: a leaf without the access flag faults where they do not set it.
+    pub(crate) const fn is_used(self, control: Control) -> bool {
         match self {
             Self::Invalid => false,
             Self::Table(_) => true,
-            Self::Leaf(leaf) => (leaf.is_accessed() || control.sets_access_flag()) && !leaf.has_nt(),
+            Self::Leaf(leaf) => leaf.is_accessed() || control.sets_access_flag(),
         }
+    }
+
+    /// Tells whether a TLB may hold the entry: not a leaf without the access flag where walks do not set it, nor one with nT.
+    pub(crate) fn is_cached(self, control: Control) -> bool {
+        self.is_used(control) && !matches!(self, Self::Leaf(leaf) if leaf.has_nt())
     }
 }
 

@@ -47,11 +47,12 @@ pub(crate) enum Visible {
 }
 
 /// The CPUs whose entries of one kind may be left, and the invalidations that are under way for them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Left {
     pub(crate) on: Cpus,
-    /// Who issued one for all CPUs, and has had no DSB since.
+    /// Who issued one for all CPUs, and has had no DSB since; and on whom it counts.
     broadcast: Cpus,
+    reach: Cpus,
     /// Those of them whose form asks for the outer shareable domain.
     outer: Cpus,
     /// Who issued one for itself.
@@ -61,7 +62,7 @@ pub(crate) struct Left {
 impl Left {
     /// Returns what is left on CPUs that hold an entry.
     pub(crate) const fn held_by(on: Cpus) -> Self {
-        Self { on, broadcast: 0, outer: 0, local: 0 }
+        Self { on, broadcast: 0, reach: Cpus::MAX, outer: 0, local: 0 }
     }
 
     const fn issued(&mut self, cpu: usize, domain: Domain) {
@@ -83,16 +84,20 @@ impl Left {
             Domain::Inner => self.outer & this == 0,
             Domain::Outer | Domain::System => true,
         };
-        if self.local & this != 0 {
+        // Of what it has asked all CPUs for, any DSB waits for its own part.
+        if self.local & this != 0 || self.broadcast & self.reach & this != 0 {
             self.on &= !this;
         }
         if reaches && self.broadcast & this != 0 {
-            self.on = 0;
+            self.on &= !self.reach;
         }
         self.local &= !this;
         if reaches {
             self.broadcast &= !this;
             self.outer &= !this;
+        }
+        if self.broadcast == 0 {
+            self.reach = Cpus::MAX;
         }
     }
 
@@ -117,12 +122,14 @@ pub(crate) struct Fact {
     pub(crate) writer: u8,
     pub(crate) when: u64,
     pub(crate) visible: Visible,
+    /// No TLB keeps it, and walks use it as long as they do not see the store: an entry with nT.
+    pub(crate) is_passing: bool,
     /// Stage-2 entries.
     pub(crate) stage2: Left,
     /// Combined entries.
     pub(crate) combined: Left,
     pub(crate) wasted: Option<Wasted>,
-    /// No CPU had its VMID loaded then.
+    /// Nobody could use it then: its VMID was no tree's.
     pub(crate) is_dormant: bool,
     /// It was told of.
     pub(crate) is_told: bool,
@@ -196,37 +203,54 @@ impl Fact {
     }
 
     fn count(&mut self, cpu: usize, op: TlbiOp) -> Result<(), Rule> {
-        let is_seen = match self.visible {
-            Visible::Everywhere => true,
-            Visible::Locally => op.domain == Domain::Local && cpu == usize::from(self.writer),
-            Visible::No => false,
+        let is_writer = cpu == usize::from(self.writer);
+        // Where only the writer's walks see the store, others may fill their TLBs again.
+        let domain = match self.visible {
+            Visible::Everywhere => op.domain,
+            Visible::Locally if is_writer => Domain::Local,
+            _ if is_writer => return Err(Rule::StoreFirst),
+            _ => return Err(Rule::OtherCpu),
         };
-        if !is_seen {
-            return Err(if cpu == usize::from(self.writer) { Rule::StoreFirst } else { Rule::OtherCpu });
-        }
         if op.is_nxs && self.leaf().is_some_and(Leaf::may_be_xs) {
             return Err(Rule::Nxs);
         }
         match op.target {
-            Target::Stage1 => self.count_stage1(cpu, op.domain)?,
-            Target::Ipa | Target::Range => self.stage2.issued(cpu, op.domain),
+            Target::Stage1 => self.count_stage1(cpu, domain)?,
+            Target::Ipa | Target::Range => self.stage2.issued(cpu, domain),
             _ => {
-                self.stage2.issued(cpu, op.domain);
-                self.combined.issued(cpu, op.domain);
+                self.stage2.issued(cpu, domain);
+                self.combined.issued(cpu, domain);
             }
         }
-        let is_for_all = op.domain != Domain::Local || (self.stage2.on | self.combined.on) & !bit(cpu) == 0;
-        if is_for_all { Ok(()) } else { Err(Rule::Completion) }
+        match (self.stage2.on | self.combined.on) & !bit(cpu) {
+            0 => Ok(()),
+            _ if domain < op.domain => Err(Rule::StoreFirst),
+            _ if domain == Domain::Local => Err(Rule::Completion),
+            _ => Ok(()),
+        }
     }
 
     /// Combined entries can be made anew of stage-2 entries that are left.
     const fn count_stage1(&mut self, cpu: usize, domain: Domain) -> Result<(), Rule> {
-        let concerned = if matches!(domain, Domain::Local) { bit(cpu) } else { Cpus::MAX };
-        if self.stage2.on & concerned != 0 {
-            return Err(Rule::CombinedLast);
+        let named = if matches!(domain, Domain::Local) { bit(cpu) } else { Cpus::MAX };
+        if self.combined.on & named & !self.stage2.on != 0 {
+            self.combined.issued(cpu, domain);
+            self.combined.reach &= !self.stage2.on;
         }
-        self.combined.issued(cpu, domain);
-        Ok(())
+        if self.stage2.on & named == 0 { Ok(()) } else { Err(Rule::CombinedLast) }
+    }
+
+    /// Every walk sees the store from now on.
+    pub(crate) fn publish(&mut self) {
+        self.visible = Visible::Everywhere;
+        if self.is_passing {
+            (self.stage2, self.combined) = (Left::held_by(0), Left::held_by(0));
+        }
+    }
+
+    /// Tells whether any TLB may hold it.
+    pub(crate) const fn is_left(&self) -> bool {
+        self.stage2.on | self.combined.on != 0
     }
 
     /// Takes a DSB into account; returns whether anything of the fact is left.
@@ -236,7 +260,7 @@ impl Fact {
             self.stage2.completed(cpu, domain);
             self.combined.completed(cpu, domain);
         }
-        self.stage2.on | self.combined.on != 0
+        self.is_left()
     }
 
     /// Tells whether an invalidation that counts waits for its DSB.

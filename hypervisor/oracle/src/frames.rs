@@ -36,8 +36,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             let is_kept = note.is_used && note.leaves != 0;
             *note = Note {
                 is_filled: true,
-                is_clean: false,
-                is_clean_for_fetch: false,
+                cleaned: 0,
+                cleaned_for_fetch: 0,
                 is_used: is_kept,
                 user: if is_kept { note.user } else { 0 },
                 stamp,
@@ -47,12 +47,13 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     }
 
     pub(crate) fn own(&mut self, frames: Frames, vm: u32, is_shared: bool) -> Result<(), OutOfRoom> {
-        let is_new = |note: Note| note.owner != 0 && note.owner != short(vm);
-        if let Some(first) = self.first_where(frames, is_new) {
+        let is_new = |note: Note| note.owner != short(vm) || is_shared && !note.is_shared;
+        if self.first_where(frames, is_new).is_some() {
             self.judge_reuse(frames);
-            if self.notes.has_leaf(frames) && !is_shared {
-                self.find_frame(Rule::DoubleOwner, "it gets another owner while a tree leads there", first);
-            }
+        }
+        let is_others = |note: Note| note.owner != 0 && note.owner != short(vm) && !is_shared;
+        if let Some(first) = self.first_where(frames, is_others).filter(|_| self.notes.has_leaf(frames)) {
+            self.find_frame(Rule::DoubleOwner, "it gets another owner while a tree leads there", first);
         }
         self.notes.change_all(frames, |_, note| (note.owner, note.is_shared) = (short(vm), is_shared))
     }
@@ -97,22 +98,44 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         Ok(())
     }
 
-    /// DC, of whole frames: those in part stay as they were.
+    /// DC: what of each frame is maintained, from its first byte on; a part that comes before its turn does not count.
     pub(crate) fn maintain(&mut self, cpu: usize, op: DcOp, start: Hpa, len: u64) -> Result<(), OutOfRoom> {
-        let first = Hpa(start.0.next_multiple_of(PAGE_SIZE));
-        let end = start.0.saturating_add(len) & !(PAGE_SIZE - 1);
-        let frames = Frames::new(first, end.saturating_sub(first.0) / PAGE_SIZE);
-        if frames.pages == 0 {
-            return Ok(());
+        let end = Hpa(start.0.saturating_add(len));
+        let whole = Hpa(start.0.next_multiple_of(PAGE_SIZE));
+        if whole >= end.page_base() {
+            self.maintain_part(cpu, op, start, end.min(start.page_base().add(PAGE_SIZE)))?;
+            return if end > whole && start < whole { self.maintain_part(cpu, op, whole, end) } else { Ok(()) };
         }
+        if start < whole {
+            self.maintain_part(cpu, op, start, whole)?;
+        }
+        let frames = Frames::new(whole, (end.page_base().0 - whole.0) / PAGE_SIZE);
+        self.maintain_frames(cpu, op, frames, 0, PAGE_SIZE as u16)?;
+        if end > frames.end() { self.maintain_part(cpu, op, frames.end(), end) } else { Ok(()) }
+    }
+
+    fn maintain_part(&mut self, cpu: usize, op: DcOp, start: Hpa, end: Hpa) -> Result<(), OutOfRoom> {
+        let frame = Frames::new(start.page_base(), 1);
+        let (from, to) = (start.0 - frame.first.0, end.0 - frame.first.0);
+        self.maintain_frames(cpu, op, frame, from as u16, to as u16)
+    }
+
+    fn maintain_frames(&mut self, cpu: usize, op: DcOp, frames: Frames, from: u16, to: u16) -> Result<(), OutOfRoom> {
         let stamp = Stamp::new(cpu, self.now);
         let is_mapped = self.notes.has_leaf(frames);
+        let reach = |done: &mut u16| *done = if from <= *done { to.max(*done) } else { *done };
         self.notes.change_all(frames, |_, note| {
             let cleans = matches!(op, DcOp::Clean | DcOp::CleanInvalidate);
-            let invalidates = matches!(op, DcOp::Invalidate | DcOp::CleanInvalidate);
-            note.is_clean |= cleans;
-            note.is_clean_for_fetch |= cleans || op == DcOp::CleanToUnification;
-            note.is_used &= !invalidates || is_mapped;
+            if cleans {
+                reach(&mut note.cleaned);
+            }
+            if cleans || op == DcOp::CleanToUnification {
+                reach(&mut note.cleaned_for_fetch);
+            }
+            if matches!(op, DcOp::Invalidate | DcOp::CleanInvalidate) && !is_mapped {
+                reach(&mut note.invalidated);
+                note.is_used &= note.invalidated != PAGE_SIZE as u16;
+            }
             note.stamp = stamp;
         })
     }

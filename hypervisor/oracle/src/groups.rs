@@ -1,6 +1,6 @@
 //! Contiguous groups: 16 entries that TLBs may hold as one (R17, R18).
 
-use vmsa::Hpa;
+use vmsa::{Hpa, Level};
 
 use crate::Oracle;
 use crate::descriptor::{Entry, Leaf};
@@ -51,6 +51,15 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if leaf.is_contiguous() {
             let first = Hpa(write.place.slot.0 & !(8 * MEMBERS - 1));
             self.groups.touch(first, write.cpu, is_broken);
+        }
+    }
+
+    /// Takes note of the groups of a table that comes into a tree, where they do not agree.
+    pub(crate) fn touch_groups(&mut self, cpu: usize, table: Hpa, level: Level, read: &impl Fn(Hpa) -> u64) {
+        for first in (0..512 / MEMBERS).map(|group| table.add(8 * MEMBERS * group)) {
+            if !agree(|number| Entry::of(read(first.add(8 * number)), level)) {
+                self.groups.touch(first, cpu, false);
+            }
         }
     }
 

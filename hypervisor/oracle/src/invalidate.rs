@@ -135,11 +135,12 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         for fact in self.facts.iter_mut().filter(|fact| fact.visible != Visible::Everywhere) {
             let writer = usize::from(fact.writer);
             match () {
-                () if is_for_all && (writer == cpu || seen[writer] >= fact.when) => fact.visible = Visible::Everywhere,
+                () if is_for_all && (writer == cpu || seen[writer] >= fact.when) => fact.publish(),
                 () if writer == cpu => fact.visible = Visible::Locally,
                 () => {}
             }
         }
+        self.facts.retain(|fact| fact.is_left());
     }
 
     /// What the CPU has issued for whole VMIDs is complete, and its instruction invalidation.
@@ -197,7 +198,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
 }
 
 /// Returns how translation is controlled on the CPUs, if that is the same on all of them and none is changing it.
-fn agreed(cpus: &[crate::cpu::Cpu], on: u16) -> Option<Control> {
+pub(crate) fn agreed(cpus: &[crate::cpu::Cpu], on: u16) -> Option<Control> {
     let mut its = cpus.iter().enumerate().filter(|(cpu, _)| on & bit(*cpu) != 0).map(|(_, cpu)| cpu);
     let first = its.next()?.settled()?;
     its.all(|cpu| cpu.settled() == Some(first)).then_some(first)
@@ -209,7 +210,8 @@ fn miss(fact: &Fact, op: TlbiOp, meant: Named) -> Option<Rule> {
         _ if !meant.is_of_granule && op.target == Target::Range => Some(Rule::RangeOperand),
         _ if !meant.is_of_granule => Some(Rule::LevelHint),
         _ if op.leaf_only && fact.is_table() => Some(Rule::LeafForm),
-        Some(level) if level != fact.level => Some(Rule::LevelHint),
+        // The hint is the level of a leaf: where a table was taken out there is none to be had.
+        Some(level) if level != fact.level || fact.is_table() => Some(Rule::LevelHint),
         _ => None,
     }
 }

@@ -44,12 +44,13 @@ pub struct Note {
     pub(crate) state: State,
     /// All of it was written since it was last free.
     pub(crate) is_filled: bool,
-    /// Since it was written it was cleaned to the point of coherency.
-    pub(crate) is_clean: bool,
-    /// Since it was written it was cleaned to the point of unification.
-    pub(crate) is_clean_for_fetch: bool,
-    /// A guest could write to it since it was last cleaned and invalidated.
+    /// How many bytes, from its first on, were cleaned to the point of coherency since it was written.
+    pub(crate) cleaned: u16,
+    /// How many were cleaned to the point of unification, at least.
+    pub(crate) cleaned_for_fetch: u16,
+    /// A guest could write to it; and how many bytes were invalidated since it cannot any more.
     pub(crate) is_used: bool,
+    pub(crate) invalidated: u16,
     /// Several VMs may map it.
     pub(crate) is_shared: bool,
     /// The VM whose it is, plus one; 0 where nobody said.
@@ -78,6 +79,16 @@ impl Note {
 
     pub(crate) const fn base(&self) -> Ipa {
         Ipa(self.base << 12)
+    }
+
+    /// Tells whether all of it was cleaned to the point of coherency since it was written.
+    pub(crate) const fn is_clean(&self) -> bool {
+        self.cleaned == 4096
+    }
+
+    /// Tells whether instruction fetches find all that was written to it beyond the data caches.
+    pub(crate) const fn is_clean_for_fetch(&self) -> bool {
+        self.cleaned_for_fetch == 4096
     }
 
     pub(crate) const fn is_allocated(&self) -> bool {

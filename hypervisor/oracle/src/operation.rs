@@ -4,9 +4,13 @@ use vmsa::{Ipa, IpaRange, Perms};
 
 use crate::descriptor::{Entry, Leaf, piece};
 use crate::event::Work;
+use crate::violation::Place;
 
 /// How many places outside its range an operation may touch: the blocks at its two ends, groups, tables that it merges.
 const MOST_TOUCHED: usize = 8;
+
+/// How many blocks it may mark with nT: one at each end.
+const MOST_MARKED: usize = 2;
 
 /// What was at addresses that are outside of an operation's range, at least in part, before it touched them.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +20,11 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
+    /// Tells whether what was at a range followed what was at this one.
+    fn goes_on(&self, range: IpaRange, leaf: Leaf) -> bool {
+        self.range.end == range.start && self.was.is_some_and(|was| was.moved(self.range.len()) == leaf)
+    }
+
     /// Returns the leaf that was there for an address, as one of the level of `now`.
     fn was_at(&self, ipa: Ipa, now: Leaf) -> Option<Leaf> {
         let was = self.was?;
@@ -41,8 +50,9 @@ impl Touched {
     }
 }
 
+/// What the walk had set is set, and may be set since.
 fn are_alike(was: Leaf, now: Leaf) -> bool {
-    was.output() == now.output() && was.kept_bits() == now.kept_bits()
+    was.output() == now.output() && was.kept_bits() == now.kept_bits() && was.updated_bits() & !now.updated_bits() == 0
 }
 
 /// An operation of one CPU.
@@ -52,18 +62,36 @@ pub(crate) struct Operation {
     pub(crate) vm: u32,
     pub(crate) range: IpaRange,
     pub(crate) perms: Option<Perms>,
+    /// When it began.
+    pub(crate) began: u64,
     /// A guest ran on this CPU meanwhile.
     pub(crate) was_left: bool,
     touched: [Option<Touched>; MOST_TOUCHED],
+    /// The blocks that were marked with nT last.
+    pub(crate) marked: [Option<Place>; MOST_MARKED],
 }
 
 impl Operation {
-    pub(crate) const fn new(work: Work, vm: u32, range: IpaRange, perms: Option<Perms>) -> Self {
-        Self { work, vm, range, perms, was_left: false, touched: [None; MOST_TOUCHED] }
+    pub(crate) const fn new(work: Work, vm: u32, range: IpaRange, perms: Option<Perms>, began: u64) -> Self {
+        Self {
+            work,
+            vm,
+            range,
+            perms,
+            began,
+            was_left: false,
+            touched: [None; MOST_TOUCHED],
+            marked: [None; MOST_MARKED],
+        }
     }
 
     pub(crate) fn touched(&self) -> impl Iterator<Item = &Touched> {
         self.touched.iter().flatten()
+    }
+
+    /// Takes note of a block that was marked with nT; the last ones count.
+    pub(crate) const fn mark(&mut self, place: Place) {
+        self.marked = [Some(place), self.marked[0]];
     }
 
     /// Takes note of what was at a range that is to change; `None` where there is no room for it. What was there first counts.
@@ -77,6 +105,12 @@ impl Operation {
         if was.is_none()
             && let Some(before) =
                 self.touched.iter_mut().flatten().find(|it| it.was.is_none() && it.range.end == range.start)
+        {
+            before.range.end = range.end;
+            return Some(());
+        }
+        if let Some(leaf) = was
+            && let Some(before) = self.touched.iter_mut().flatten().find(|it| it.goes_on(range, leaf))
         {
             before.range.end = range.end;
             return Some(());

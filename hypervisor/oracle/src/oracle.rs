@@ -119,10 +119,10 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     }
 
     /// Tells of each fact that is `left` where it must not be, once: the step that is missing, and the rule that relied on it.
-    /// What no CPU can use does not matter yet: its VMID is not loaded.
+    /// What nobody can use does not matter yet: its VMID is no tree's.
     pub(crate) fn tell_of(&mut self, relied: Rule, frame: Option<Hpa>, left: impl Fn(&Fact) -> bool) {
         let trees = &self.trees;
-        let matters = |fact: &Fact| !fact.is_told && left(fact) && trees.is_loaded(fact.vmid);
+        let matters = |fact: &Fact| !fact.is_told && left(fact) && trees.is_usable(fact.vmid, fact.tree);
         for fact in self.facts.iter_mut().filter(|fact| matters(fact)) {
             fact.is_told = true;
             let finding = Finding { frame, ..Finding::new(fact.missing()) };

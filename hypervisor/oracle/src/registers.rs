@@ -29,7 +29,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     /// Walks that are under way for the old VMID end before it is not there any more (R27c).
     fn judge_borrowing(&mut self, cpu: usize, value: u64) {
         let this = &self.cpus[cpu];
-        let is_used = self.trees.contexts().any(|context| context.loaded & bit(cpu) != 0 && context.holders != 0);
+        let is_used = self.trees.contexts().any(|context| context.loaded & bit(cpu) != 0);
         if is_used && !this.has_no_walks && this.vttbr.effective != Some(value) {
             self.findings.add(Finding::new(Rule::Borrowed).about(root_of(value)));
         }
@@ -68,7 +68,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let tree = self.tree_at(root_of(vttbr), control)?;
         self.shape(cpu, tree, control, read)?;
         let is_live = self.trees.get(tree).is_some_and(|tree| tree.live != 0);
-        let context = self.trees.context(control.vmid(vttbr), tree, control).ok_or(OutOfRoom)?;
+        let vmid = control.vmid(vttbr);
+        self.trees.give_vmid(tree, vmid);
+        let context = self.trees.context(vmid, tree, control).ok_or(OutOfRoom)?;
         context.loaded |= bit(cpu);
         if context.holders == 0 {
             (context.control, context.is_spoiled) = (control, false);
@@ -85,6 +87,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let new = Tree {
             root,
             control,
+            vmid: None,
             vm: None,
             bbm,
             live: 0,
@@ -115,6 +118,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             (control.sets_access_flag() && machine.hafdbs == 0).then_some((Rule::Harvest, "HA without FEAT_HAFDBS")),
             (control.vtcr & 1 << 22 != 0 && machine.hafdbs < 2)
                 .then_some((Rule::Harvest, "HD on a CPU that does not keep dirty state")),
+            (control.vtcr & (1 << 21 | 1 << 22) == 1 << 22).then_some((Rule::Harvest, "HD without HA")),
             (control.has_wide_vmids() && !machine.vmid16).then_some((Rule::VmidWidth, "VS without FEAT_VMID16")),
             (!control.has_wide_vmids() && vttbr >> 56 != 0).then_some((Rule::VmidWidth, "bits 63:56 without VS")),
             (!walks_are_coherent(control, machine.cpus)).then_some((Rule::WalkAttributes, "")),
@@ -142,7 +146,12 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         if let Some(its) = self.trees.get_mut(tree) {
             its.vm = Some(vm);
+            its.vmid = None;
             its.bbm = bbm.map_or(its.bbm, |bbm| bbm.min(self.machine.bbm));
+        }
+        // A VMID of 0 is none: it was taken from the VM.
+        if vttbr >> 48 != 0 {
+            self.trees.give_vmid(tree, (vttbr >> 48) as u16);
         }
         match vtcr {
             Some(vtcr) => self.shape_early(tree, Control::new(vtcr, hcr), read),

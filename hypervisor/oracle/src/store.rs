@@ -54,9 +54,12 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let note = self.notes.get(frame);
         let Some(write) = self.write_to(cpu, slot, &note, order, was, new) else {
             self.judge_belief(believed, was, None, slot);
-            return self.store_unlinked(cpu, slot, new);
+            return self.store_unlinked(cpu, slot);
         };
         self.judge_belief(believed, was, Some(&write), slot);
+        if note.state != State::Linked {
+            return self.store_detached(&write, read);
+        }
         self.judge_order(&write);
         self.judge_form(&write);
         self.judge_change(&write, read);
@@ -69,9 +72,11 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         })
     }
 
-    /// Returns the store, if it is to a table of a tree.
+    /// Returns the store, if it is to a table of a tree, or to one that walks may still come to.
     fn write_to(&self, cpu: usize, slot: Hpa, note: &Note, order: Order, was: u64, new: u64) -> Option<Write> {
-        if note.state != State::Linked {
+        let frame = slot.page_base();
+        let is_held = || self.facts.iter().any(|fact| fact.is_table() && fact.frames().first == frame);
+        if note.state != State::Linked && !(note.state == State::Table && is_held()) {
             return None;
         }
         let (level, tree) = (note.table_level(), self.trees.get(note.tree)?);
@@ -80,17 +85,36 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         Some(Write { cpu, tree: note.tree, control: tree.control, bbm: tree.bbm, place, order, was, new })
     }
 
-    /// A store to a table that is in no tree. One that was taken out may still be walked: nothing valid is written there.
-    fn store_unlinked(&mut self, cpu: usize, slot: Hpa, new: u64) -> Result<(), OutOfRoom> {
-        let frame = slot.page_base();
-        if new & 1 != 0 {
-            self.tell_of(Rule::TableLifetime, Some(frame), |fact| fact.is_table() && fact.frames().first == frame);
-        }
+    /// A store to a table that is in no tree.
+    fn store_unlinked(&mut self, cpu: usize, slot: Hpa) -> Result<(), OutOfRoom> {
         let stamp = Stamp::new(cpu, self.now);
-        self.notes.change(frame, |note| {
+        self.notes.change(slot.page_base(), |note| {
             note.stamp = stamp;
             note.stores = note.stores.saturating_add(1);
         })
+    }
+
+    /// A store to a table that was taken out and that walks may still come to: what it says, and what it said, may be kept
+    /// beside what the tree says.
+    fn store_detached(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) -> Result<(), OutOfRoom> {
+        self.judge_change(write, read);
+        self.judge_stale(write)?;
+        let new = write.new_entry();
+        if new.is_cached(write.control) && new != write.old_entry() {
+            self.judge_beside(write, read);
+            self.end_entry(write, write.new, write.place, Cause::Broken)?;
+        }
+        self.store_unlinked(write.cpu, write.place.slot)
+    }
+
+    /// What walks may come to beside the tree is what the tree says.
+    fn judge_beside(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) {
+        let Entry::Leaf(beside) = write.new_entry() else { return };
+        if let Some((Entry::Leaf(leaf), place)) = self.walk(write.tree, write.place.ipa, read)
+            && forbidden(beside, cut(leaf, beside.level, write.place.ipa)).is_some()
+        {
+            self.findings.add(Finding::new(Rule::TableLifetime).at(place).about(write.place.slot.page_base()));
+        }
     }
 
     /// What the writer believed was there was there (R43), but for what the walk has set since (R22).
@@ -123,14 +147,14 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     /// A live entry that TLBs may hold becomes another (R1 to R5, R18).
     fn judge_change(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) {
         let (old, new) = (write.old_entry(), write.new_entry());
-        if !old.is_cached(write.control) || old == new {
+        if !old.is_used(write.control) || old == new {
             return;
         }
         let rule = match (old, new) {
             (Entry::Leaf(old), Entry::Leaf(new)) => leaf_change(old, new, write.bbm),
             (Entry::Table(_), Entry::Table(_)) => Some(Rule::SizeChange),
             (Entry::Leaf(block), Entry::Table(table)) | (Entry::Table(table), Entry::Leaf(block)) => {
-                resize(block, new, write.bbm).or_else(|| (!fits(block, table, read)).then_some(Rule::SizeChangeDirect))
+                resize(block, write.bbm).or_else(|| (!fits(block, table, read)).then_some(Rule::SizeChangeDirect))
             }
             (Entry::Invalid, _) | (_, Entry::Invalid) => None,
         };
@@ -139,18 +163,19 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
     }
 
-    /// An entry that TLBs may come to hold is written where they may hold something else. What they hold and is said again is
+    /// An entry that walks use is written where TLBs may hold something else. What they hold and is said again is
     /// no more stale.
     pub(crate) fn judge_stale(&mut self, write: &Write) -> Result<(), OutOfRoom> {
         let new = write.new_entry();
-        if self.facts.len() == 0 || !new.is_cached(write.control) {
+        if self.facts.len() == 0 || !new.is_used(write.control) {
             return Ok(());
         }
         let range = write.range();
         let trees = &self.trees;
         let its = |fact: &Fact| fact.tree == write.tree && !fact.range.intersection(range).is_empty();
-        let matters =
-            |fact: &Fact| its(fact) && !fact.is_told && !may_meet(fact, new, write) && trees.is_loaded(fact.vmid);
+        let matters = |fact: &Fact| {
+            its(fact) && !fact.is_told && !may_meet(fact, new, write) && trees.is_usable(fact.vmid, fact.tree)
+        };
         for fact in self.facts.iter_mut().filter(|fact| matters(fact)) {
             fact.is_told = true;
             let is_nt = write.bbm == 1 && fact.cause == Cause::Resized;
@@ -158,24 +183,28 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             self.findings.add(Finding::new(rule).of(*fact).at(write.place));
         }
         let Entry::Leaf(leaf) = new else { return Ok(()) };
-        let is_again = |fact: &Fact| its(fact) && fact.leaf_at(range.start).is_some_and(|held| held == leaf);
+        let is_whole = |fact: &Fact| fact.level == write.place.level && its(fact);
+        let is_again = |fact: &Fact| is_whole(fact) && fact.leaf_at(range.start) == Some(leaf);
         if self.facts.iter().any(is_again) {
             let named = |fact: &Fact| is_again(fact).then(|| fact.range.intersection(range));
             let end = |fact: &mut Fact, is_it: bool| {
                 if is_it {
-                    (fact.stage2, fact.combined) = Default::default()
+                    (fact.stage2, fact.combined) = (Left::held_by(0), Left::held_by(0));
                 }
             };
             self.facts.split(named, end)?;
-            self.facts.retain(|fact| fact.stage2.on | fact.combined.on != 0);
+            self.facts.retain(|fact| fact.is_left());
         }
         Ok(())
     }
 
     /// Takes note of what an operation touches outside its range.
     fn touch(&mut self, write: &Write, read: &impl Fn(Hpa) -> u64) -> Result<(), OutOfRoom> {
-        let vm = self.trees.get(write.tree).and_then(|tree| tree.vm);
-        let Some(mut operation) = self.cpus[write.cpu].operation.filter(|it| Some(it.vm) == vm) else { return Ok(()) };
+        let Some(operation) = &mut self.cpus[write.cpu].operation else { return Ok(()) };
+        if self.trees.get(write.tree).and_then(|tree| tree.vm).is_some_and(|vm| vm != operation.vm) {
+            self.findings.add(Finding::new(Rule::Neighbours).with_detail("it is another VM's").at(write.place));
+            return Ok(());
+        }
         let touched = match (write.old_entry(), write.new_entry()) {
             (Entry::Leaf(leaf), _) => operation.touch(write.range(), Some(leaf)),
             (Entry::Invalid, Entry::Leaf(_)) => operation.touch(write.range(), None),
@@ -188,7 +217,6 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             }
             _ => Some(()),
         };
-        self.cpus[write.cpu].operation = Some(operation);
         touched.ok_or(OutOfRoom)
     }
 
@@ -198,7 +226,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if old == new {
             return Ok(());
         }
-        if old.is_cached(write.control)
+        if old.is_used(write.control)
             && let Some(cause) = cause(old, new, write)
         {
             self.end_entry(write, write.was, write.place, cause)?;
@@ -229,8 +257,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             writer: write.cpu as u8,
             when: self.now,
             visible: Visible::No,
-            stage2: Left::default(),
-            combined: Left::default(),
+            is_passing: !Entry::of(was, place.level).is_cached(write.control),
+            stage2: Left::held_by(0),
+            combined: Left::held_by(0),
             wasted: None,
             is_dormant: false,
             is_told: false,
@@ -241,21 +270,21 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         for context in self.trees.of_tree(write.tree).filter(held) {
             let left = Left::held_by(context.holders);
-            (entry.vmid, entry.is_dormant) = (context.vmid, context.loaded == 0);
+            (entry.vmid, entry.is_dormant) = (context.vmid, !self.trees.is_usable(context.vmid, write.tree));
             (entry.stage2, entry.combined) = (left, left);
             self.facts.add(entry)?;
         }
         Ok(())
     }
 
-    /// Makes room by what cannot be used: of VMIDs that no CPU has loaded it is only remembered that TLBs hold something.
+    /// Makes room by what nobody can use: of VMIDs that are no tree's it is only remembered that TLBs hold something.
     fn make_room(&mut self) {
         let trees = &mut self.trees;
         self.facts.retain(|fact| {
-            let is_loaded = trees.is_loaded(fact.vmid);
-            let its = trees.contexts_mut().filter(|context| !is_loaded && context.vmid == fact.vmid);
+            let is_usable = trees.is_usable(fact.vmid, fact.tree);
+            let its = trees.contexts_mut().filter(|context| !is_usable && context.vmid == fact.vmid);
             its.for_each(|context| context.is_spoiled = true);
-            is_loaded
+            is_usable
         });
     }
 
@@ -270,7 +299,11 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         match new {
             Entry::Leaf(leaf) => {
-                self.judge_page(write, leaf, matches!(old, Entry::Leaf(old) if old.output() == leaf.output()))?;
+                if let Some(operation) = self.cpus[write.cpu].operation.as_mut().filter(|_| leaf.has_nt()) {
+                    operation.mark(write.place);
+                }
+                let before = if let Entry::Leaf(old) = old { Some(old) } else { None };
+                self.judge_page(write, leaf, before.filter(|before| before.output() == leaf.output()))?;
                 self.notes.count_leaf(leaf_frames(leaf), true)?;
                 self.touch_group(write, leaf, false);
             }
@@ -319,12 +352,12 @@ fn leaf_change(old: Leaf, new: Leaf, bbm: u8) -> Option<Rule> {
     }
 }
 
-/// Returns the rule that a change of size in place breaks, if any. A block with nT is in no TLB, and does not come here as the
-/// old entry; as the new one it may take a table's place.
-fn resize(block: Leaf, new: Entry, bbm: u8) -> Option<Rule> {
+/// Returns the rule that a change of size in place breaks, if any. With FEAT_BBM level 1 the block has nT; whether TLBs still
+/// hold it from before is another question.
+fn resize(block: Leaf, bbm: u8) -> Option<Rule> {
     match bbm {
         0 => Some(Rule::SizeChange),
-        1 if matches!(new, Entry::Leaf(_)) && block.has_nt() => None,
+        1 if block.has_nt() => None,
         1 => Some(Rule::SizeChangeNt),
         _ => None,
     }
@@ -379,6 +412,12 @@ fn cause(old: Entry, new: Entry, write: &Write) -> Option<Cause> {
     }
 }
 
+/// Returns the leaf, or the part of it that an entry of a level below would be, for an address.
+fn cut(leaf: Leaf, level: Level, ipa: Ipa) -> Leaf {
+    let offset = ipa.0 & (leaf.level.entry_span() - 1) & !(level.entry_span() - 1);
+    if leaf.level >= level { leaf } else { piece(leaf, level, offset) }
+}
+
 /// Tells whether TLBs may hold the fact and the new entry at once: they lead to the same memory of the same kind, and differ in
 /// size only where FEAT_BBM allows it.
 fn may_meet(fact: &Fact, new: Entry, write: &Write) -> bool {
@@ -389,14 +428,13 @@ fn may_meet(fact: &Fact, new: Entry, write: &Write) -> bool {
             let ipa = fact.range.start.max(place.ipa);
             let Some(held) = fact.leaf_at(ipa) else { return true };
             let smaller = held.level.max(new.level);
-            let offset = |leaf: Leaf| ipa.0 & (leaf.level.entry_span() - 1) & !(smaller.entry_span() - 1);
-            let cut = |leaf: Leaf| if leaf.level == smaller { leaf } else { piece(leaf, smaller, offset(leaf)) };
             let is_one_size = held.level == new.level && held.is_contiguous() == new.is_contiguous();
-            forbidden(cut(held), cut(new)).is_none() && (is_one_size || is_direct)
+            let may_differ = is_one_size || is_direct || fact.is_passing || write.bbm == 1 && new.has_nt();
+            forbidden(cut(held, smaller, ipa), cut(new, smaller, ipa)).is_none() && may_differ
         }
         (Entry::Table(held), Entry::Table(new)) if fact.level == place.level => held == new,
         // What is below a table is judged entry by entry.
-        (Entry::Leaf(held), Entry::Table(_)) if held.level > place.level => true,
+        (Entry::Leaf(held), Entry::Table(_)) if held.level > place.level || fact.is_passing => true,
         (Entry::Table(_), Entry::Table(_)) => true,
         (Entry::Table(_), Entry::Leaf(_)) if fact.level < place.level => true,
         (Entry::Leaf(_), Entry::Table(_)) | (Entry::Table(_), Entry::Leaf(_)) => {

@@ -13,17 +13,23 @@ use crate::violation::{Finding, Place};
 use crate::{Frames, Oracle, slots, weight};
 
 impl<N: Notes, P: Pool> Oracle<N, P> {
-    /// Judges a leaf that becomes valid, or says more of the page that it leads to (R29a, R30, R34 to R37).
-    pub(crate) fn judge_page(&mut self, write: &Write, leaf: Leaf, is_known: bool) -> Result<(), OutOfRoom> {
+    /// Judges a leaf that becomes valid, or says more of the page that it leads to (R29a, R30, R34 to R37). `before` is what led
+    /// there from the same place.
+    pub(crate) fn judge_page(&mut self, write: &Write, leaf: Leaf, before: Option<Leaf>) -> Result<(), OutOfRoom> {
         let vm = self.trees.get(write.tree).and_then(|tree| tree.vm);
         let (frames, place) = (leaf_frames(leaf), write.place);
-        let executes = leaf.perms().intersects(Perms::EXECUTE);
+        let executes = |leaf: Leaf| leaf.perms().intersects(Perms::EXECUTE);
+        let is_fetched = executes(leaf) && !before.is_some_and(executes);
         let mut found = None;
         self.notes.each(frames, |run, note| {
-            let rule = whose(&note, vm).or_else(|| {
-                let is_written = note.state == State::Guest;
-                is_written.then(|| self.contents(write, &note, vm, is_known, executes)).flatten()
-            });
+            let judge = || match note.state {
+                State::Guest if is_fetched && self.may_be_fetched_stale(&note) => Some(Rule::Instructions),
+                State::Guest => {
+                    self.contents(write, &note, vm, leaf).filter(|rule| before.is_none() || *rule == Rule::Contents)
+                }
+                _ => None,
+            };
+            let rule = found.is_none().then(|| whose(&note, vm).or_else(judge)).flatten();
             found = found.or_else(|| rule.map(|rule| (rule, run.first)));
         });
         if let Some((rule, frame)) = found {
@@ -33,22 +39,22 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         self.notes.change_all(frames, |_, note| use_page(note, vm, may_write))
     }
 
+    /// Tells whether instruction fetches may find what was there before (R37).
+    fn may_be_fetched_stale(&self, note: &Note) -> bool {
+        !self.machine.idc && !note.is_clean_for_fetch() || !self.machine.dic && self.fetched <= note.stamp.when()
+    }
+
     /// Returns the rule that mapping a page with these contents breaks, if any.
-    fn contents(&self, write: &Write, note: &Note, vm: Option<u32>, is_known: bool, executes: bool) -> Option<Rule> {
+    fn contents(&self, write: &Write, note: &Note, vm: Option<u32>, leaf: Leaf) -> Option<Rule> {
         let (user, is_others) = (note.user, vm.is_some_and(|vm| note.user != 0 && note.user != short(vm)));
         let is_unwritten = !note.is_filled && user == 0;
         let cpu = &self.cpus[write.cpu];
         let writer = self.cpus.get(note.stamp.cpu()).unwrap_or(cpu);
         let is_ordered = cpu.follows(note.stamp, write.cpu, writer, write.order != Order::Plain);
-        let is_fetched = self.machine.dic || self.fetched > note.stamp.when();
+        let is_looked_past = !self.forces_write_back || leaf.is_guests_choice();
         match () {
             () if is_unwritten || is_others && !note.is_shared => Some(Rule::Contents),
-            () if is_known => None,
-            () if user == 0 && !self.forces_write_back && !note.is_clean => Some(Rule::Coherency),
-            () if executes && user == 0 && !self.machine.idc && !note.is_clean && !note.is_clean_for_fetch => {
-                Some(Rule::Instructions)
-            }
-            () if executes && user == 0 && !is_fetched => Some(Rule::Instructions),
+            () if user == 0 && is_looked_past && !note.is_clean() => Some(Rule::Coherency),
             () if user == 0 && !is_ordered => Some(Rule::DataFirst),
             () => None,
         }
@@ -82,6 +88,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     pub(crate) fn link(&mut self, write: &Write, table: Hpa, read: &impl Fn(Hpa) -> u64) -> Result<(), OutOfRoom> {
         let Some(level) = write.place.level.next() else { return Ok(()) };
         let sum = self.take_in(write, table, level, read)?;
+        self.touch_groups(write.cpu, table, level, read);
         let (tree, base) = (write.tree, write.place.ipa.0 >> 12);
         self.notes.change(table, |note| {
             *note = Note { state: State::Linked, tree, level: level.number(), base, sum, ..*note };
@@ -113,9 +120,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             self.judge_stale(&below)?;
             match entry {
                 Entry::Leaf(leaf) => {
-                    self.judge_page(&below, leaf, false)?;
+                    self.judge_page(&below, leaf, None)?;
                     self.notes.count_leaf(leaf_frames(leaf), true)?;
-                    self.touch_group(&below, leaf, false);
                 }
                 Entry::Table(next) => {
                     self.judge_link(&below, next);
@@ -148,7 +154,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             let ipa = place.ipa.add(index as u64 * level.entry_span());
             let below = Place { ipa, level, slot, ..place };
             let entry = Entry::of(was, level);
-            if entry.is_cached(write.control) {
+            if entry.is_used(write.control) {
                 let cause = if write.new & 1 != 0 && write.bbm > 0 { Cause::Resized } else { Cause::Broken };
                 self.end_entry(write, was, below, cause)?;
             }
@@ -270,7 +276,7 @@ fn whose(note: &Note, vm: Option<u32>) -> Option<Rule> {
 /// Takes note that a VM can reach a page.
 fn use_page(note: &mut Note, vm: Option<u32>, may_write: bool) {
     if note.state == State::Guest {
-        note.is_used = true;
+        (note.is_used, note.invalidated) = (true, 0);
         if let Some(vm) = vm.filter(|_| may_write && !note.is_shared) {
             note.user = short(vm);
         }

@@ -108,6 +108,8 @@ pub(crate) const MOST_TREES: usize = 64;
 pub(crate) struct Tree {
     pub(crate) root: Hpa,
     pub(crate) control: Control,
+    /// The VMID that it has.
+    pub(crate) vmid: Option<u16>,
     /// The VM whose memory it is, once that is known.
     pub(crate) vm: Option<u32>,
     /// How much of FEAT_BBM it may use.
@@ -194,6 +196,16 @@ impl Trees {
         Some(index as u8)
     }
 
+    /// A tree has the VMID from now on, and no other tree has it.
+    pub(crate) fn give_vmid(&mut self, tree: u8, vmid: u16) {
+        for other in self.trees.iter_mut().flatten().filter(|other| other.vmid == Some(vmid)) {
+            other.vmid = None;
+        }
+        if let Some(tree) = self.get_mut(tree) {
+            tree.vmid = Some(vmid);
+        }
+    }
+
     /// The root of a tree was given back.
     pub(crate) fn forget_root(&mut self, tree: u8) {
         if let Some(tree) = self.get_mut(tree) {
@@ -201,9 +213,11 @@ impl Trees {
         }
     }
 
-    /// Tells whether any CPU has the VMID loaded: its TLB entries can be used.
-    pub(crate) fn is_loaded(&self, vmid: u16) -> bool {
-        self.contexts().any(|context| context.vmid == vmid && context.loaded != 0)
+    /// Tells whether what TLBs hold of a tree under the VMID can be used: a CPU has the VMID loaded, or it is the tree's and may
+    /// be loaded at any time. What is held under a VMID that was taken from its tree waits for whoever gets it next.
+    pub(crate) fn is_usable(&self, vmid: u16, tree: u8) -> bool {
+        self.get(tree).is_some_and(|tree| tree.vmid == Some(vmid) && !tree.is_gone)
+            || self.contexts().any(|context| context.vmid == vmid && context.loaded != 0)
     }
 
     pub(crate) fn contexts(&self) -> impl Iterator<Item = &Context> {

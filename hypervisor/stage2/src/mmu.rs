@@ -47,6 +47,9 @@ pub trait Mmu {
 
     /// Is told of a tree that `vttbr` puts in use, and how much of FEAT_BBM it uses. For machines that watch their tables.
     fn root_made(&self, _vttbr: u64, _geometry: Geometry, _bbm: BbmLevel) {}
+
+    /// Is told that the tree has no VMID any more: no CPU has it in use. For machines that watch their tables.
+    fn root_idle(&self, _root: Hpa) {}
 }
 
 /// Where tables come from and where notes about them are kept.

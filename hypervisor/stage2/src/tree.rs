@@ -74,8 +74,9 @@ impl Stage2 {
     /// nothing that the tree says is in any TLB.
     pub fn set_vmid(&mut self, mmu: &impl Mmu, vmid: Option<Vmid>) {
         self.vmid = vmid;
-        if vmid.is_some() {
-            mmu.root_made(self.vttbr(), self.geometry, self.bbm);
+        match vmid {
+            Some(_) => mmu.root_made(self.vttbr(), self.geometry, self.bbm),
+            None => mmu.root_idle(self.root),
         }
     }
 

@@ -1,0 +1,200 @@
+//! R27c to R27f, and R49: who runs where, and what a TLBI means there.
+
+use crate::scene::{E2H, IPA, Machine, PAGE, Page, Scene, TGE, Vm};
+
+/// CPU 0 runs VM 1; VM 2 has a page. Both have run on both CPUs.
+fn two_vms() -> (Scene, Vm, Page) {
+    let mut s = Scene::new(Machine::TWO);
+    let (first, second) = (s.vm(1), s.vm(2));
+    let page = s.map(second, IPA, 3);
+    for cpu in 0..2 {
+        s.on(cpu).switch(first).resume(first).stop(first);
+    }
+    s.on(0);
+    (s, first, page)
+}
+
+#[test]
+fn r27c_walks_are_done_before_the_vmid_is_borrowed() {
+    let (mut s, first, page) = two_vms();
+    s.open("unmap", page).break_(page).dsb("nsh").msr("vttbr_el2", page.vm.vttbr()).isb().flush_ipa(page.ipa);
+    s.msr("vttbr_el2", first.vttbr()).isb().close(page.vm).resume(first);
+    s.passes();
+}
+
+#[test]
+fn r27c_walks_may_be_under_way_when_the_vmid_is_borrowed() {
+    let (mut s, first, page) = two_vms();
+    s.open("unmap", page).msr("vttbr_el2", page.vm.vttbr()).isb().break_(page).flush_ipa(page.ipa);
+    s.msr("vttbr_el2", first.vttbr()).isb().close(page.vm).resume(first);
+    s.reports(&["R27c"]);
+}
+
+/// VM 1 runs on each CPU with VTTBR_EL2.CnP as given.
+fn with_common_bit(common: [u64; 2]) -> Scene {
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    let (vtcr, hcr) = (Machine::TWO.vtcr(39, 1), Machine::TWO.hcr());
+    for (cpu, common) in common.into_iter().enumerate() {
+        s.on(cpu).lock(1).msr("vtcr_el2", vtcr).msr("vttbr_el2", vm.vttbr() | common).msr("hcr_el2", hcr);
+        s.isb().unlock(1).eret(1, cpu as u32).exc(1, cpu as u32);
+    }
+    s.on(0);
+    s
+}
+
+#[test]
+fn r27d_all_cpus_have_the_same_tables() {
+    with_common_bit([0, 0]).passes();
+    with_common_bit([1, 1]).passes();
+}
+
+#[test]
+fn r27d_common_tables_that_are_not() {
+    let mut s = Scene::new(Machine::TWO);
+    let (first, second) = (s.tree(1, 7, 39, 1), s.tree(2, 7, 39, 1));
+    let (vtcr, hcr) = (Machine::TWO.vtcr(39, 1), Machine::TWO.hcr());
+    for (cpu, vm) in [(0, first), (1, second)] {
+        s.on(cpu).lock(1).msr("vtcr_el2", vtcr).msr("vttbr_el2", vm.vttbr() | 1).msr("hcr_el2", hcr);
+        s.isb().unlock(1).eret(vm.id, cpu as u32);
+    }
+    s.fails(&["R27d", "R27"]);
+}
+
+#[test]
+fn r27d_common_tables_by_another_vtcr() {
+    let mut s = with_common_bit([1, 1]);
+    s.map(Vm { id: 1, vmid: 1, root: 0x4010_0000, bits: 39, start: 1 }, IPA, 3);
+    s.on(1).dsb("ish").msr("vtcr_el2", Machine::TWO.vtcr(38, 1)).isb().eret(1, 1).on(0).eret(1, 0);
+    s.fails(&["R27d", "R26"]);
+}
+
+#[test]
+fn r27d_the_bit_is_no_part_of_the_address() {
+    let mut s = with_common_bit([1, 1]);
+    let vm = Vm { id: 1, vmid: 1, root: 0x4010_0000, bits: 39, start: 1 };
+    let page = s.map(vm, IPA, 3);
+    s.remap(page, |s| s.flush_ipa(IPA)).passes();
+}
+
+/// Two vCPUs of VM 1 take turns on CPU 0, with `flush` between them.
+fn alternating(flush: impl Fn(&mut Scene) -> &mut Scene) -> Scene {
+    let (mut s, vm) = Scene::with_vm(Machine::ONE);
+    s.map(vm, IPA, 3);
+    for vcpu in [0, 1, 0] {
+        s.eret(1, vcpu).exc(1, vcpu);
+        flush(&mut s);
+    }
+    s
+}
+
+#[test]
+fn r27e_stage_1_is_invalidated_between_vcpus() {
+    alternating(|s| s.tlbi("vmalle1").dsb("nsh").isb()).passes();
+    alternating(|s| s.tlbi("vmalls12e1").dsb("nsh").isb()).passes();
+    alternating(|s| s.dsb("ish").tlbi("vmalle1is").dsb("ish").isb()).passes();
+}
+
+#[test]
+fn r27e_nothing_is_invalidated_between_vcpus() {
+    alternating(|s| s).fails(&["R27e"]);
+}
+
+#[test]
+fn r27e_the_invalidation_between_vcpus_is_not_complete() {
+    alternating(|s| s.tlbi("vmalle1").isb()).fails(&["R27e", "R10"]);
+}
+
+#[test]
+fn r27e_one_vcpu_comes_and_goes() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    (0..4).for_each(|_| _ = s.resume(vm).stop(vm));
+    s.passes();
+}
+
+#[test]
+fn r27e_vcpus_of_two_vms_take_turns() {
+    let mut s = Scene::new(Machine::ONE);
+    let (first, second) = (s.vm(1), s.vm(2));
+    for vm in [first, second, first, second] {
+        s.switch(vm).resume(vm).stop(vm);
+    }
+    s.passes();
+}
+
+#[test]
+fn r27e_another_vm_between_two_vcpus_does_not_help() {
+    let mut s = Scene::new(Machine::ONE);
+    let (first, second) = (s.vm(1), s.vm(2));
+    s.switch(first).eret(1, 0).exc(1, 0).switch(second).resume(second).stop(second);
+    s.switch(first).eret(1, 1);
+    s.fails(&["R27e"]);
+}
+
+#[test]
+fn r27e_a_vcpu_comes_back_from_another_cpu() {
+    // Nobody else ran where it was.
+    let (mut s, _) = Scene::with_vm(Machine { cpus: 3, ..Machine::TWO });
+    let vm = s.tree(2, 2, 39, 1);
+    s.on(0).load(vm).eret(2, 0).exc(2, 0).lock(9).unlock(9);
+    s.on(2).lock(9).load(vm).eret(2, 0).exc(2, 0).unlock(9);
+    s.on(0).lock(9).unlock(9).eret(2, 0);
+    s.passes();
+}
+
+/// A hypervisor with the Virtualization Host Extensions unmaps a page, with the bits in HCR_EL2 while it invalidates.
+fn hosted(while_invalidating: u64) -> Scene {
+    let hcr = Machine::TWO.hcr() | E2H;
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    for cpu in 0..2 {
+        s.on(cpu).lock(1).msr("vtcr_el2", Machine::TWO.vtcr(39, 1)).msr("vttbr_el2", vm.vttbr()).msr("hcr_el2", hcr);
+        s.isb().unlock(1).eret(1, cpu as u32).exc(1, cpu as u32);
+    }
+    s.on(0);
+    let page = s.map(vm, IPA, 3);
+    s.open("unmap", page).break_(page).msr("hcr_el2", hcr | while_invalidating).isb().flush_ipa(page.ipa);
+    s.msr("hcr_el2", hcr).isb().close(vm);
+    s
+}
+
+#[test]
+fn r27f_the_guests_regime() {
+    hosted(0).passes();
+}
+
+#[test]
+fn r27f_the_hosts_regime() {
+    hosted(TGE).fails(&["R27f", "R11", "R8", "R33a", "R50"]);
+}
+
+#[test]
+fn r27f_turned_off_and_not_in_effect_yet() {
+    let hcr = Machine::TWO.hcr() | E2H;
+    let mut s = hosted(0);
+    let vm = Vm { id: 1, vmid: 1, root: 0x4010_0000, bits: 39, start: 1 };
+    let page = s.map(vm, IPA + PAGE, 3);
+    s.msr("hcr_el2", hcr | TGE).isb();
+    s.open("unmap", page).break_(page).msr("hcr_el2", hcr).flush_ipa(page.ipa).isb().close(vm);
+    s.fails(&["R27f", "R11", "R8", "R33a", "R50"]);
+}
+
+#[test]
+fn r49_el2s_own_tlbis_do_nothing_for_a_guest() {
+    for flush in [["vae2is", "vmalle1is"], ["vale2is", "vmalle1is"]] {
+        let (mut s, page) = Scene::with_page(Machine::TWO);
+        s.open("unmap", page).break_(page).dsb("ishst").tlbi_ipa(flush[0], page.ipa).dsb("ish");
+        s.tlbi(flush[1]).dsb("ish").isb().close(page.vm);
+        s.fails(&["R49", "R11", "R8", "R33a", "R50"]);
+    }
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.open("unmap", page).break_(page).dsb("ishst").tlbi("alle2is").dsb("ish").isb().close(page.vm);
+    s.fails(&["R49", "R8", "R33a", "R50"]);
+}
+
+#[test]
+fn r49_el2s_own_tlbis_do_no_harm() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.dsb("ish").tlbi_ipa("vae2is", 0x4000_0000).tlbi("alle2is").dsb("ish").isb().unmap(page);
+    s.passes();
+}

@@ -1,0 +1,157 @@
+//! R50 and R51: what an operation promises when it ends, and what it may touch.
+
+use crate::scene::{IPA, Machine, PAGE, Page, Scene, Vm, WRITE};
+
+fn pages(count: u64) -> (Scene, Vm, Vec<Page>) {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let pages = s.map_run(vm, IPA, 3, count, |word| word);
+    (s, vm, pages)
+}
+
+#[test]
+fn r50_unmapped() {
+    let (mut s, vm, pages) = pages(4);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages).flush_vmid().close(vm);
+    s.passes();
+}
+
+#[test]
+fn r50_a_page_is_left() {
+    let (mut s, vm, pages) = pages(4);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages[..3]).flush_vmid().close(vm);
+    s.fails(&["R50"]);
+}
+
+#[test]
+fn r50_a_page_beyond_a_hole_is_left() {
+    let (mut s, vm, pages) = pages(4);
+    s.unmap(pages[1]);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_(pages[0]).flush_vmid().close(vm);
+    s.fails(&["R50"]);
+}
+
+#[test]
+fn r50_a_hole_is_no_error() {
+    let (mut s, vm, pages) = pages(4);
+    s.unmap(pages[1]);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_(pages[0]).break_all(&pages[2..]).flush_vmid().close(vm);
+    s.begin("unmap", 1, IPA, 4).lock(1).close(vm);
+    s.passes();
+}
+
+#[test]
+fn r50_a_refused_unmap_leaves_what_there_is() {
+    let (mut s, vm, _) = pages(4);
+    s.begin("unmap", 1, IPA, 4).lock(1).unlock(1).end(0xffff_ffff_ffff_fff6);
+    s.resume(vm);
+    s.passes();
+}
+
+#[test]
+fn r50_the_rights_that_are_said_to_be_left() {
+    let (mut s, vm, pages) = pages(2);
+    s.say(format!("OP begin=protect vm=0x1 ipa={IPA:#x} pages=0x2 perm=r")).lock(1);
+    for page in &pages {
+        s.w(page.slot, page.word & !WRITE);
+    }
+    s.flush_vmid().close(vm);
+    s.passes();
+}
+
+#[test]
+fn r50_more_rights_than_are_said_to_be_left() {
+    let (mut s, vm, pages) = pages(2);
+    s.say(format!("OP begin=protect vm=0x1 ipa={IPA:#x} pages=0x2 perm=r")).lock(1);
+    s.w(pages[0].slot, pages[0].word & !WRITE).flush_vmid().close(vm);
+    s.fails(&["R50", "R13"]);
+}
+
+#[test]
+fn r50_a_map_that_is_not_published() {
+    let (mut s, vm, pages) = pages(2);
+    s.unmap(pages[1]);
+    s.open("map", pages[1]).w(pages[1].slot, pages[1].word).close(vm);
+    s.fails(&["R50", "R28"]);
+}
+
+#[test]
+fn r50_two_operations_on_two_cpus() {
+    let (mut s, vm, pages) = pages(8);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages[..4]).dsb("ishst").unlock(1);
+    s.on(1).begin("unmap", 1, IPA + 4 * PAGE, 4).lock(1).break_all(&pages[4..]).dsb("ishst").unlock(1);
+    s.on(0).flush_each(&pages[..4]).end(0).on(1).flush_each(&pages[4..]).end(0).resume(vm);
+    s.passes();
+}
+
+#[test]
+fn r50_one_of_two_operations_does_not_invalidate() {
+    let (mut s, _, pages) = pages(8);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages[..4]).dsb("ishst").unlock(1);
+    s.on(1).begin("unmap", 1, IPA + 4 * PAGE, 4).lock(1).break_all(&pages[4..]).dsb("ishst").unlock(1);
+    s.on(0).flush_each(&pages[..4]).end(0).on(1).dsb("ish").end(0);
+    s.fails(&["R50", "R33a", "R8"]);
+}
+
+#[test]
+fn r51_one_page_too_many() {
+    let (mut s, vm, pages) = pages(4);
+    s.begin("unmap", 1, IPA, 3).lock(1).break_all(&pages).flush_vmid().close(vm);
+    s.fails(&["R51"]);
+}
+
+#[test]
+fn r51_one_page_too_early() {
+    let (mut s, vm, pages) = pages(4);
+    s.begin("unmap", 1, IPA + PAGE, 3).lock(1).break_all(&pages).flush_vmid().close(vm);
+    s.fails(&["R51"]);
+}
+
+#[test]
+fn r51_a_neighbours_right() {
+    let (mut s, vm, pages) = pages(2);
+    s.begin("protect", 1, IPA, 1).lock(1).w(pages[0].slot, pages[0].word & !WRITE);
+    s.w(pages[1].slot, pages[1].word & !WRITE).flush_vmid().close(vm);
+    s.fails(&["R51"]);
+}
+
+#[test]
+fn r51_a_page_is_mapped_beyond_the_range() {
+    let (mut s, vm, pages) = pages(2);
+    s.begin("map", 1, IPA + 2 * PAGE, 1).lock(1);
+    let pa = s.frames(vm, 2);
+    s.w(pages[1].slot + 8, pages[1].word_to(pa)).w(pages[1].slot + 16, pages[1].word_to(pa + PAGE));
+    s.dsb("ishst").close(vm);
+    s.fails(&["R51"]);
+}
+
+#[test]
+fn r51_the_whole_table_for_a_part_of_it() {
+    let (mut s, vm, _) = pages(4);
+    let parent = s.slot(vm, IPA, 2);
+    s.begin("unmap", 1, IPA, 2).lock(1).w(parent, 0).flush_vmid().close(vm);
+    s.fails(&["R51"]);
+}
+
+#[test]
+fn r51_the_tables_above_may_be_touched() {
+    let (mut s, vm, pages) = pages(4);
+    let [top, middle] = [1, 2].map(|level| s.slot(vm, IPA, level));
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages).w(middle, 0).w(top, 0).flush_vmid().close(vm);
+    s.passes();
+}
+
+#[test]
+fn r51_another_vms_page() {
+    let (mut s, vm, _) = pages(1);
+    let other = s.vm(2);
+    let page = s.map(other, IPA, 3);
+    s.begin("unmap", 1, IPA + 9 * PAGE, 1).lock(1).lock(2).break_(page).flush_all().unlock(2).close(vm);
+    s.reports(&["R51"]);
+}
+
+#[test]
+fn r51_what_is_done_outside_of_operations_is_free() {
+    let (mut s, vm, pages) = pages(2);
+    s.lock(1).break_all(&pages).flush_vmid().unlock(1).resume(vm);
+    s.passes();
+}
