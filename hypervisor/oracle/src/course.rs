@@ -24,6 +24,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         {
             self.findings.add(Finding::new(Rule::FaultAddress).about(Hpa(ipa.0)));
         }
+        self.cpus[cpu].early = None;
         self.cpus[cpu].operation = Some(Operation::new(work, vm, range, perms, self.now));
     }
 
@@ -105,14 +106,16 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     /// What is outside the range (R51).
     fn judge_neighbours(&mut self, tree: u8, operation: &Operation, read: &impl Fn(Hpa) -> u64) {
         let range = operation.range;
-        for touched in operation.touched() {
+        for (number, touched) in operation.touched().enumerate() {
+            // What was there first counts.
+            let is_older = |ipa: Ipa| operation.touched().take(number).any(|older| older.holds(ipa));
             let before = IpaRange { start: touched.range.start, end: touched.range.end.min(range.start) };
             let after = IpaRange { start: touched.range.start.max(range.end), end: touched.range.end };
             for part in [before, after] {
                 let mut ipa = part.start;
                 while ipa < part.end {
                     let Some((entry, place)) = self.walk(tree, ipa, read) else { break };
-                    if !touched.is_kept(ipa, entry) {
+                    if !is_older(ipa) && !touched.is_kept(ipa, entry) {
                         self.findings.add(Finding::new(Rule::Neighbours).at(place));
                         break;
                     }
@@ -169,6 +172,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     ) -> Result<(), OutOfRoom> {
         self.synchronize(cpu, read)?;
         self.cpus[cpu].has_no_walks = false;
+        self.cpus[cpu].early = None;
         self.cpus[cpu].exit = Some(Exit { esr, hpfar });
         Ok(())
     }
@@ -225,7 +229,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let is_rival = |other: &crate::tree::Context| {
             other.loaded != 0 || other.holders != 0 && (is_live(other.tree) || is_held(other.tree) || other.is_spoiled)
         };
-        if self.trees.contexts().filter(others).any(is_rival) || context.is_spoiled && context.holders != 0 {
+        let is_spoiled = context.is_spoiled && context.holders != 0 || self.trees.is_spoiled(vmid);
+        if self.trees.contexts().filter(others).any(is_rival) || is_spoiled {
             self.findings.add(Finding::new(Rule::VmidReuse).at(place));
             let is_common = self.cpus[cpu].vttbr.effective.is_some_and(|vttbr| vttbr & 1 != 0);
             if is_common {

@@ -1,8 +1,9 @@
 //! What the oracle knows of each CPU: its registers, its barriers, what it has under way.
 
-use vmsa::Hpa;
+use vmsa::{Hpa, IpaRange};
 
 use crate::event::Domain;
+use crate::fact::{Fact, Wasted};
 use crate::note::Stamp;
 use crate::operation::Operation;
 use crate::tree::Control;
@@ -52,6 +53,20 @@ pub(crate) struct Flush {
     pub(crate) is_stage1: bool,
 }
 
+/// An invalidation that named nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Early {
+    pub(crate) vmid: Option<u16>,
+    pub(crate) range: IpaRange,
+    pub(crate) wasted: Wasted,
+}
+
+impl Early {
+    pub(crate) fn names(&self, fact: &Fact) -> bool {
+        self.vmid.is_none_or(|vmid| vmid == fact.vmid) && !self.range.intersection(fact.range).is_empty()
+    }
+}
+
 /// How many of them a CPU may have under way; more are not counted.
 const MOST_FLUSHES: usize = 16;
 
@@ -90,6 +105,8 @@ pub(crate) struct Cpu {
     /// The first entry that was made and may not be visible to walks.
     pub(crate) unpublished: Option<Place>,
     pub(crate) flushes: [Option<Flush>; MOST_FLUSHES],
+    /// The last invalidation that was for nothing, as far as is known: perhaps it came too early.
+    pub(crate) early: Option<Early>,
     /// Instruction caches were invalidated then, which waits for a DSB.
     pub(crate) fetches: Option<u64>,
     pub(crate) operation: Option<Operation>,
@@ -109,6 +126,7 @@ impl Cpu {
         has_no_walks: true,
         unpublished: None,
         flushes: [None; MOST_FLUSHES],
+        early: None,
         fetches: None,
         operation: None,
         exit: None,

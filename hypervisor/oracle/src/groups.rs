@@ -33,6 +33,10 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    fn is_crowded(&self) -> bool {
+        self.touched.iter().all(Option::is_some)
+    }
+
     fn touch(&mut self, first: Hpa, cpu: usize, is_broken: bool) {
         if let Some(known) = self.touched.iter_mut().flatten().find(|touched| touched.first == first) {
             known.is_broken |= is_broken;
@@ -47,10 +51,28 @@ impl Groups {
 
 impl<N: Notes, P: Pool> Oracle<N, P> {
     /// Takes note that a member of a group was changed, if the leaf is one.
-    pub(crate) fn touch_group(&mut self, write: &Write, leaf: Leaf, is_broken: bool) {
-        if leaf.is_contiguous() {
-            let first = Hpa(write.place.slot.0 & !(8 * MEMBERS - 1));
-            self.groups.touch(first, write.cpu, is_broken);
+    pub(crate) fn touch_group(&mut self, write: &Write, leaf: Leaf, is_broken: bool, read: &impl Fn(Hpa) -> u64) {
+        if !leaf.is_contiguous() {
+            return;
+        }
+        if self.groups.is_crowded() {
+            self.forget_groups(read);
+        }
+        let first = Hpa(write.place.slot.0 & !(8 * MEMBERS - 1));
+        self.groups.touch(first, write.cpu, is_broken);
+    }
+
+    /// Forgets the groups that are whole again.
+    fn forget_groups(&mut self, read: &impl Fn(Hpa) -> u64) {
+        for place in &mut self.groups.touched {
+            let level = |touched: Touched| self.notes.get(touched.first.page_base()).table_level();
+            let is_whole = |touched: Touched| {
+                let level = level(touched);
+                agree(|number| Entry::of(read(touched.first.add(8 * number)), level))
+            };
+            if place.is_some_and(is_whole) {
+                *place = None;
+            }
         }
     }
 

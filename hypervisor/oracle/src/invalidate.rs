@@ -1,9 +1,9 @@
 //! Invalidations and barriers: how facts go.
 
-use vmsa::IpaRange;
+use vmsa::{Ipa, IpaRange, PAGE_SIZE};
 
 use crate::Oracle;
-use crate::cpu::{Flush, MOST_CPUS, bit};
+use crate::cpu::{Early, Flush, MOST_CPUS, bit};
 use crate::event::{Accesses, Domain, Target, TlbiOp};
 use crate::fact::{Fact, Visible, Wasted};
 use crate::facts::Pool;
@@ -57,13 +57,20 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     fn by_vmid(&mut self, cpu: usize, op: TlbiOp) {
         let (vmid, now) = (self.cpus[cpu].vmid(), self.now);
         let is_all = op.target == Target::All;
+        let wasted = |rule| Wasted { rule, op, operand: None, cpu: cpu as u8, when: now };
+        let mut names_any = false;
         for fact in self.facts.iter_mut() {
             if is_all || vmid == Some(fact.vmid) {
+                names_any = true;
                 fact.hear(cpu, op, None, now);
             } else if usize::from(fact.writer) == cpu {
-                fact.waste(Wasted { rule: Rule::WrongVmid, op, operand: None, cpu: cpu as u8, when: now });
+                fact.waste(wasted(Rule::WrongVmid));
             }
         }
+        let range = IpaRange { start: Ipa(0), end: Ipa(u64::MAX) };
+        let vmid_named = if is_all { None } else { vmid };
+        let early = Early { vmid: vmid_named, range, wasted: wasted(Rule::StoreFirst) };
+        self.cpus[cpu].early = Some(early).filter(|_| !names_any);
         if (is_all || vmid.is_some()) && !op.is_nxs {
             let is_stage1 = op.target == Target::Stage1;
             let vmid = if is_all { None } else { vmid };
@@ -79,7 +86,10 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         let (vmid, now) = (self.cpus[cpu].vmid(), self.now);
         let wasted = |rule| Wasted { rule, op, operand: Some(operand), cpu: cpu as u8, when: now };
-        self.waste_rest(op, meant, vmid, wasted(Rule::RangeOperand));
+        let names = |fact: &Fact| vmid == Some(fact.vmid) && fact.named_by(meant).is_some();
+        let early = Early { vmid, range: meant.range, wasted: wasted(Rule::StoreFirst) };
+        self.cpus[cpu].early = Some(early).filter(|_| !self.facts.iter().any(names));
+        self.waste_rest(cpu, meant, vmid, wasted);
         let part = |fact: &Fact| fact.named_by(meant);
         self.facts.split(part, |fact, is_named| match is_named {
             _ if vmid != Some(fact.vmid) => fact.waste(wasted(Rule::WrongVmid)),
@@ -93,12 +103,23 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         })
     }
 
-    /// A range that ends right before what was broken next to it was meant to reach further.
-    fn waste_rest(&mut self, op: TlbiOp, meant: Named, vmid: Option<u16>, wasted: Wasted) {
-        let near = |range: IpaRange| range.start == meant.range.end || range.end == meant.range.start;
-        if op.target == Target::Range {
-            let its = |fact: &&mut Fact| vmid == Some(fact.vmid) && near(fact.range) && fact.wasted.is_none();
-            self.facts.iter_mut().filter(its).for_each(|fact| fact.waste(wasted));
+    /// Keeps why facts that an invalidation by IPA does not name are left, as far as it seems to have been meant for them: a
+    /// range for all that this CPU took, one for a table for the leaves below it.
+    fn waste_rest(&mut self, cpu: usize, meant: Named, vmid: Option<u16>, wasted: impl Fn(Rule) -> Wasted) {
+        let is_range = meant.range.len() > PAGE_SIZE;
+        let table = |fact: &&Fact| fact.is_table() && fact.named_by(meant).is_some();
+        let below = self.facts.iter().find(table).map(|fact| (fact.range, fact.level));
+        let open = |fact: &&mut Fact| {
+            vmid == Some(fact.vmid) && usize::from(fact.writer) == cpu && fact.wasted.is_none() && !fact.is_issued()
+        };
+        for fact in self.facts.iter_mut().filter(open).filter(|fact| fact.named_by(meant).is_none()) {
+            match below {
+                _ if is_range => fact.waste(wasted(Rule::RangeOperand)),
+                Some((range, level)) if range.covers(fact.range) && level < fact.level => {
+                    fact.waste(wasted(Rule::LeafForm));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -163,6 +184,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         (0..MOST_CPUS).filter(|of| targets & bit(*of) != 0).for_each(|of| self.forget_vcpus(of, flush.vmid));
         if flush.is_stage1 {
             return;
+        }
+        if flush.domain != Domain::Local {
+            self.trees.unspoil(flush.vmid);
         }
         let (trees, cpus) = (&mut self.trees, &self.cpus);
         let is_live = |tree: u8, trees: &crate::tree::Trees| trees.get(tree).is_some_and(|tree| tree.live != 0);

@@ -20,9 +20,13 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// Tells whether what was at a range followed what was at this one.
-    fn goes_on(&self, range: IpaRange, leaf: Leaf) -> bool {
-        self.range.end == range.start && self.was.is_some_and(|was| was.moved(self.range.len()) == leaf)
+    pub(crate) fn holds(&self, ipa: Ipa) -> bool {
+        self.range.start <= ipa && ipa < self.range.end
+    }
+
+    /// Returns what would have been next to it as more of the same.
+    fn continued(&self) -> Option<Leaf> {
+        self.was.map(|was| was.moved(self.range.len()))
     }
 
     /// Returns the leaf that was there for an address, as one of the level of `now`.
@@ -102,16 +106,8 @@ impl Operation {
         if self.range.covers(range) || is_known || is_around {
             return Some(());
         }
-        if was.is_none()
-            && let Some(before) =
-                self.touched.iter_mut().flatten().find(|it| it.was.is_none() && it.range.end == range.start)
-        {
-            before.range.end = range.end;
-            return Some(());
-        }
-        if let Some(leaf) = was
-            && let Some(before) = self.touched.iter_mut().flatten().find(|it| it.goes_on(range, leaf))
-        {
+        let goes_on = |before: &&mut Touched| before.range.end == range.start && before.continued() == was;
+        if let Some(before) = self.touched.iter_mut().flatten().find(goes_on) {
             before.range.end = range.end;
             return Some(());
         }

@@ -154,7 +154,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             (Entry::Leaf(old), Entry::Leaf(new)) => leaf_change(old, new, write.bbm),
             (Entry::Table(_), Entry::Table(_)) => Some(Rule::SizeChange),
             (Entry::Leaf(block), Entry::Table(table)) | (Entry::Table(table), Entry::Leaf(block)) => {
-                resize(block, write.bbm).or_else(|| (!fits(block, table, read)).then_some(Rule::SizeChangeDirect))
+                let unlike = || (!fits(block, table, read)).then_some(Rule::SizeChangeDirect);
+                let is_void = || matches!(new, Entry::Table(table) if slots(table).all(|slot| read(slot) & 1 == 0));
+                resize(block, write.bbm).or_else(unlike).or_else(|| is_void().then_some(Rule::ChildFirst))
             }
             (Entry::Invalid, _) | (_, Entry::Invalid) => None,
         };
@@ -234,7 +236,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         match old {
             Entry::Leaf(leaf) => {
                 self.notes.count_leaf(leaf_frames(leaf), false)?;
-                self.touch_group(write, leaf, true);
+                self.touch_group(write, leaf, true, read);
             }
             Entry::Table(table) => self.unlink(write, table, write.place, read)?,
             Entry::Invalid => {}
@@ -272,6 +274,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             let left = Left::held_by(context.holders);
             (entry.vmid, entry.is_dormant) = (context.vmid, !self.trees.is_usable(context.vmid, write.tree));
             (entry.stage2, entry.combined) = (left, left);
+            entry.wasted = self.cpus[write.cpu].early.filter(|early| early.names(&entry)).map(|early| early.wasted);
             self.facts.add(entry)?;
         }
         Ok(())
@@ -305,7 +308,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
                 let before = if let Entry::Leaf(old) = old { Some(old) } else { None };
                 self.judge_page(write, leaf, before.filter(|before| before.output() == leaf.output()))?;
                 self.notes.count_leaf(leaf_frames(leaf), true)?;
-                self.touch_group(write, leaf, false);
+                self.touch_group(write, leaf, false, read);
             }
             Entry::Table(table) => {
                 self.judge_link(write, table);

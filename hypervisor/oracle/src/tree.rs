@@ -162,11 +162,13 @@ pub(crate) struct Context {
 pub(crate) struct Trees {
     trees: [Option<Tree>; MOST_TREES],
     contexts: [Option<Context>; MOST_TREES],
+    /// By VMID: TLBs may hold something of it, and it is not known what.
+    spoiled: [u64; 1 << 10],
 }
 
 impl Trees {
     pub(crate) const fn new() -> Self {
-        Self { trees: [None; MOST_TREES], contexts: [None; MOST_TREES] }
+        Self { trees: [None; MOST_TREES], contexts: [None; MOST_TREES], spoiled: [0; 1 << 10] }
     }
 
     pub(crate) fn get(&self, tree: u8) -> Option<&Tree> {
@@ -233,16 +235,37 @@ impl Trees {
     }
 
     /// Returns the context of a VMID and a tree, made if there is none; `None` where there is no room. One that nobody holds any
-    /// more makes room.
+    /// more makes room, or one whose VMID is no tree's: of that VMID it is then only known that TLBs hold something.
     pub(crate) fn context(&mut self, vmid: u16, tree: u8, control: Control) -> Option<&mut Context> {
         let is_it = |context: &Context| context.vmid == vmid && context.tree == tree;
         let is_free = |context: &Option<Context>| context.is_none_or(|context| context.loaded | context.holders == 0);
         let known = self.contexts.iter().position(|context| context.as_ref().is_some_and(is_it));
-        let place = known.or_else(|| self.contexts.iter().position(is_free))?;
+        let place = known.or_else(|| self.contexts.iter().position(is_free)).or_else(|| self.idle_context())?;
         if known.is_none() {
+            if let Some(idle) = self.contexts[place].filter(|idle| idle.holders != 0) {
+                self.spoiled[usize::from(idle.vmid) / 64] |= 1 << (idle.vmid % 64);
+            }
             self.contexts[place] = Some(Context { vmid, tree, control, loaded: 0, holders: 0, is_spoiled: false });
         }
         self.contexts[place].as_mut()
+    }
+
+    fn idle_context(&self) -> Option<usize> {
+        let is_idle = |context: &Option<Context>| context.is_some_and(|it| !self.is_usable(it.vmid, it.tree));
+        self.contexts.iter().position(is_idle)
+    }
+
+    /// Tells whether TLBs may hold what is not known any more of a VMID.
+    pub(crate) const fn is_spoiled(&self, vmid: u16) -> bool {
+        self.spoiled[vmid as usize / 64] & 1 << (vmid % 64) != 0
+    }
+
+    /// Every TLB has dropped all of a VMID, or of all.
+    pub(crate) fn unspoil(&mut self, vmid: Option<u16>) {
+        match vmid {
+            Some(vmid) => self.spoiled[usize::from(vmid) / 64] &= !(1 << (vmid % 64)),
+            None => self.spoiled = [0; 1 << 10],
+        }
     }
 }
 
