@@ -140,6 +140,8 @@ pub enum DcOp {
     CleanInvalidate,
     /// `IVAC`: invalidate to the point of coherency.
     Invalidate,
+    /// One of which no rule speaks.
+    Other,
 }
 
 /// An operation on a VM's memory.

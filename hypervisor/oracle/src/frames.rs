@@ -19,7 +19,11 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             self.find_frame(Rule::DoubleOwner, "it is taken already", first);
         }
         let state = if kind == FrameKind::Table { State::Table } else { State::Guest };
-        self.notes.change_all(frames, |_, note| *note = Note { leaves: note.leaves, ..Note::taken(state) })
+        // What was overwritten since it was given back need not be again.
+        self.notes.change_all(frames, |_, note| {
+            let kept = if note.is_allocated() { Note { leaves: note.leaves, ..Note::default() } } else { *note };
+            *note = Note { state, owner: 0, is_shared: false, ..kept };
+        })
     }
 
     pub(crate) fn zero(&mut self, cpu: usize, frames: Frames) -> Result<(), OutOfRoom> {

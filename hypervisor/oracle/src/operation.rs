@@ -101,8 +101,8 @@ impl Operation {
     /// Takes note of what was at a range that is to change; `None` where there is no room for it. What was there first counts.
     pub(crate) fn touch(&mut self, range: IpaRange, was: Option<Leaf>) -> Option<()> {
         let is_known = self.touched().any(|touched| touched.range.covers(range));
-        // A fault may be served by a block around the page.
-        let is_around = self.work == Work::Fault && was.is_none() && range.covers(self.range);
+        // A fault may be served by more than its page: by a block, or by the pages around it.
+        let is_around = self.work == Work::Fault && was.is_none();
         if self.range.covers(range) || is_known || is_around {
             return Some(());
         }

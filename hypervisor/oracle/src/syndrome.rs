@@ -14,11 +14,12 @@ const fn is_walk(esr: u64) -> bool {
     esr & 1 << 7 != 0
 }
 
-/// Returns the page that HPFAR_EL2 holds, where it is valid: not for a permission fault that is none of a stage-1 walk.
+/// Returns the page that HPFAR_EL2 holds, where it is valid: not for a permission fault that is none of a stage-1 walk. Zero is
+/// taken for a register that nobody has told of.
 pub(crate) const fn ipa(esr: u64, hpfar: u64) -> Option<Ipa> {
     let is_permission = esr & 0x3c == 0x0c;
     let is_told = esr & 0x3f <= 0x0b || is_permission && is_walk(esr);
-    if is_abort(esr) && is_told { Some(Ipa((hpfar >> 4 & ((1 << 40) - 1)) << 12)) } else { None }
+    if is_abort(esr) && is_told && hpfar != 0 { Some(Ipa((hpfar >> 4 & ((1 << 40) - 1)) << 12)) } else { None }
 }
 
 /// Returns what the access needs of the entry. A stage-1 walk reads, or updates, a table.

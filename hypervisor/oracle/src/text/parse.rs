@@ -5,7 +5,7 @@ use core::fmt;
 use vmsa::{Hpa, Ipa, IpaRange, PAGE_SIZE, Perms};
 
 use super::names::{ACCESSES, DC_OPS, DOMAINS, KINDS, ORDERS, REGISTERS, WORKS, meaning, tlbi};
-use crate::{Event, Frames, Machine, Register};
+use crate::{DcOp, Event, Frames, Machine, Register};
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -244,7 +244,7 @@ fn instruction<'l>(name: &'l str, fields: &Fields<'l>) -> Result<Event, Malforme
             Event::Tlbi(tlbi(text).ok_or(Malformed::Value("op", text))?, fields.optional("xt")?)
         }
         "DC" => Event::Dc {
-            op: fields.word("op", DC_OPS)?,
+            op: meaning(DC_OPS, fields.text("op")?).unwrap_or(DcOp::Other),
             start: Hpa(fields.number("pa")?),
             len: fields.optional("len")?.unwrap_or(1),
         },
