@@ -68,7 +68,11 @@ impl Left {
     const fn issued(&mut self, cpu: usize, domain: Domain) {
         match domain {
             Domain::Local => self.local |= bit(cpu),
-            Domain::Inner => self.broadcast |= bit(cpu),
+            // It counts by itself: what an earlier one asked for is not needed any more.
+            Domain::Inner => {
+                self.broadcast |= bit(cpu);
+                self.outer &= !bit(cpu);
+            }
             Domain::Outer | Domain::System => {
                 self.broadcast |= bit(cpu);
                 self.outer |= bit(cpu);

@@ -69,11 +69,12 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if let Some(first) = self.first_where(frames, |note| note.state == State::Free) {
             self.find_frame(Rule::DoubleOwner, "it is given back twice", first);
         }
+        let is_cached = !self.forces_write_back;
         while let Some(table) = self.first_where(frames, |note| note.state == State::Linked) {
             self.drop_table(table, read)?;
         }
         self.notes.change_all(frames, |_, note| {
-            *note = Note { leaves: note.leaves, is_used: note.is_used, ..Note::taken(State::Free) };
+            *note = Note { leaves: note.leaves, is_used: note.is_used && is_cached, ..Note::taken(State::Free) };
         })
     }
 

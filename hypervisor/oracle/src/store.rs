@@ -165,8 +165,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
     }
 
-    /// An entry that walks use is written where TLBs may hold something else. What they hold and is said again is
-    /// no more stale.
+    /// An entry that walks use is written where TLBs may hold something else. What they hold and the entry could have become in
+    /// place is no more stale.
     pub(crate) fn judge_stale(&mut self, write: &Write) -> Result<(), OutOfRoom> {
         let new = write.new_entry();
         if self.facts.len() == 0 || !new.is_used(write.control) {
@@ -186,7 +186,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         let Entry::Leaf(leaf) = new else { return Ok(()) };
         let is_whole = |fact: &Fact| fact.level == write.place.level && its(fact);
-        let is_again = |fact: &Fact| is_whole(fact) && fact.leaf_at(range.start) == Some(leaf);
+        let is_within = |held| cause(Entry::Leaf(held), new, write).is_none() && leaf.is_accessed();
+        let is_again = |fact: &Fact| is_whole(fact) && fact.leaf_at(range.start).is_some_and(is_within);
         if self.facts.iter().any(is_again) {
             let named = |fact: &Fact| is_again(fact).then(|| fact.range.intersection(range));
             let end = |fact: &mut Fact, is_it: bool| {
