@@ -19,8 +19,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        (0..PAGES, any::<bool>(), any::<bool>())
-            .prop_map(|(page, is_block, is_new)| Step::Leaf { page, is_block, is_new }),
+        (0..PAGES, any::<bool>(), any::<bool>()).prop_map(|(page, is_block, is_new)| Step::Leaf {
+            page,
+            is_block,
+            is_new
+        }),
         (0..PAGES, 1..600u64, any::<bool>()).prop_map(|(page, pages, is_new)| Step::Each { page, pages, is_new }),
     ]
 }

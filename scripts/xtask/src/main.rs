@@ -1,8 +1,10 @@
-//! What is behind `scripts/run` and `scripts/test`: building both sides of `HVC`, booting them, and testing everything.
+//! What is behind `scripts/run` and `scripts/test`: building both sides of `HVC`, booting them, and testing everything; and
+//! pages that show a trace.
 
 mod cargo;
 mod images;
 mod judge;
+mod report;
 mod run;
 mod test;
 
@@ -29,12 +31,13 @@ enum Task {
     Run(run::Options),
     Test(test::Options),
     Judge(judge::Options),
+    Report(report::Options),
     /// Builds the hypervisor and the guests, and prints where they are
     Build,
 }
 
 fn main() -> ExitCode {
-    let name = env::args().nth(1).map_or("xtask".into(), |task| format!("scripts/{task}"));
+    let name = caller_name(env::args().nth(1).as_deref());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return answer_usage(&name, &error),
@@ -53,10 +56,20 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Judge(options) => judge::run(&options),
+        Task::Report(options) => report::run(&options),
         Task::Build => images::build_all().map(|images| {
             images.iter().for_each(|image| println!("{}", image.display()));
             ExitCode::SUCCESS
         }),
+    }
+}
+
+/// Returns what a person has called: two of the tasks have scripts of their own.
+fn caller_name(task: Option<&str>) -> String {
+    match task {
+        Some(task @ ("run" | "test")) => format!("scripts/{task}"),
+        Some(task) if !task.starts_with('-') => format!("cargo xtask {task}"),
+        _ => "cargo xtask".into(),
     }
 }
 

@@ -12,9 +12,9 @@
 //!   go wrong by it is R33a's.
 //! - R44 (readers without a lock): a read is no event, so nobody knows when the last one is done.
 //! - R49 (EL2's own tables): nothing says which tables they are. What is seen is that its TLBIs do nothing for a guest.
-//! - R52 (work that is continued): the continuation is not in the trace; what is lost with it is R50's and R33's.
 
 mod cases;
+mod documents;
 mod generated;
 mod programs;
 mod scene;

@@ -1,4 +1,4 @@
-//! R50 and R51: what an operation promises when it ends, and what it may touch.
+//! R50 to R52: what an operation promises when it ends, what it may touch, and what it may not forget.
 
 use crate::scene::{IPA, Machine, PAGE, Page, Scene, Vm, WRITE};
 
@@ -154,4 +154,34 @@ fn r51_what_is_done_outside_of_operations_is_free() {
     let (mut s, vm, pages) = pages(2);
     s.lock(1).break_all(&pages).flush_vmid().unlock(1).resume(vm);
     s.passes();
+}
+
+/// An unmap that gives way to the guest after two of its four pages, with `before` and `after` that.
+fn interrupted(before: impl FnOnce(&mut Scene), after: impl FnOnce(&mut Scene)) -> Scene {
+    let (mut s, vm, pages) = pages(4);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages[..2]).dsb("ishst");
+    before(&mut s);
+    s.unlock(1).resume(vm).stop(vm).lock(1).break_all(&pages[2..]);
+    after(&mut s);
+    s.close(vm);
+    s
+}
+
+#[test]
+fn r52_what_is_owed_is_done_before_giving_way() {
+    interrupted(|s| _ = s.flush_vmid(), |s| _ = s.flush_vmid()).passes();
+}
+
+#[test]
+fn r52_what_is_owed_is_kept() {
+    interrupted(|_| {}, |s| _ = s.flush_vmid()).passes();
+}
+
+#[test]
+fn r52_what_is_owed_is_forgotten() {
+    let later = |s: &mut Scene| {
+        s.dsb("ishst").tlbi_ipa("ipas2e1is", IPA + 2 * PAGE).tlbi_ipa("ipas2e1is", IPA + 3 * PAGE);
+        s.dsb("ish").tlbi("vmalle1is").dsb("ish");
+    };
+    interrupted(|_| {}, later).fails(&["R52", "R50", "R8"]);
 }

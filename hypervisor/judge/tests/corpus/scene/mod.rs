@@ -12,7 +12,7 @@ use std::fmt::Display;
 
 pub(crate) use layout::{Page, Vm};
 pub(crate) use machine::Machine;
-pub(crate) use verdict::{Judged, judged};
+pub(crate) use verdict::judged;
 pub(crate) use words::*;
 
 /// A trace that is being written. Events are those of one CPU at a time; [`Scene::on`] changes it.

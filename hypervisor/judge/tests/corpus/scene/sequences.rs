@@ -1,17 +1,11 @@
 //! What is done to leaves, in the usual right way. A case that spoils a step writes the steps out.
 
-use super::{Page, Scene, Vm, hinted, span};
+use super::{Page, Scene, Vm, span};
 
 impl Scene {
     /// Invalidates a leaf that is broken on every CPU: by its address, and then what was combined with stage 1.
     pub(crate) fn flush_ipa(&mut self, ipa: u64) -> &mut Self {
         self.dsb("ishst").tlbi_ipa("ipas2e1is", ipa).dsb("ish").tlbi("vmalle1is").dsb("ish").isb()
-    }
-
-    /// The same with a level hint.
-    pub(crate) fn flush_ipa_at(&mut self, ipa: u64, level: u8) -> &mut Self {
-        self.dsb("ishst").tlbi_xt("ipas2e1is", hinted(ipa, level.into()));
-        self.dsb("ish").tlbi("vmalle1is").dsb("ish").isb()
     }
 
     /// Invalidates leaves by their addresses, and then what was combined with stage 1, once.
