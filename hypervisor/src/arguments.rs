@@ -4,33 +4,57 @@ use core::fmt;
 
 use log::LevelFilter;
 
+/// What the hypervisor's boot arguments ask for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// `log=`: how much is to be logged.
+    pub log: LevelFilter,
+    /// `trace=on`: every event goes to the machine's virtio console.
+    pub trace: bool,
+}
+
 /// A boot argument that the hypervisor does not know, or whose value it does not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ArgumentError<'a>(&'a str);
 
 impl fmt::Display for ArgumentError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hypervisor's boot argument `{}`: expected log=error, warn, info, debug or trace", self.0)
+        write!(
+            f,
+            "hypervisor's boot argument `{}`: expected log=error, warn, info, debug or trace, or trace=on",
+            self.0
+        )
     }
 }
 
-/// Returns how much is to be logged.
-///
-/// # Errors
-///
-/// An argument is none of ours, or its value is none that it can have.
-pub fn log_level(arguments: &str) -> Result<LevelFilter, ArgumentError<'_>> {
-    arguments.split_ascii_whitespace().try_fold(LevelFilter::Warn, |_, argument| {
-        let level = match argument {
-            "log=error" => LevelFilter::Error,
-            "log=warn" => LevelFilter::Warn,
-            "log=info" => LevelFilter::Info,
-            "log=debug" => LevelFilter::Debug,
-            "log=trace" => LevelFilter::Trace,
-            _ => return Err(ArgumentError(argument)),
-        };
-        Ok(level)
-    })
+impl Default for Settings {
+    fn default() -> Self {
+        Self { log: LevelFilter::Warn, trace: false }
+    }
+}
+
+impl Settings {
+    /// Reads the boot arguments. Of one that is given twice the last counts.
+    ///
+    /// # Errors
+    ///
+    /// An argument is none of ours, or its value is none that it can have.
+    pub fn read(arguments: &str) -> Result<Self, ArgumentError<'_>> {
+        let settings = arguments.split_ascii_whitespace().try_fold(Self::default(), Self::with);
+        settings.map_err(ArgumentError)
+    }
+
+    fn with(self, argument: &str) -> Result<Self, &str> {
+        Ok(match argument {
+            "log=error" => Self { log: LevelFilter::Error, ..self },
+            "log=warn" => Self { log: LevelFilter::Warn, ..self },
+            "log=info" => Self { log: LevelFilter::Info, ..self },
+            "log=debug" => Self { log: LevelFilter::Debug, ..self },
+            "log=trace" => Self { log: LevelFilter::Trace, ..self },
+            "trace=on" => Self { trace: true, ..self },
+            _ => return Err(argument),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -38,16 +62,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warnings_are_logged_unless_something_else_is_asked_for() {
-        assert_eq!(log_level(""), Ok(LevelFilter::Warn));
-        assert_eq!(log_level(" log=trace"), Ok(LevelFilter::Trace));
-        assert_eq!(log_level("log=trace log=error"), Ok(LevelFilter::Error));
+    fn warnings_are_logged_and_nothing_is_recorded_unless_something_else_is_asked_for() {
+        let settings = |log, trace| Ok(Settings { log, trace });
+        assert_eq!(Settings::read(""), settings(LevelFilter::Warn, false));
+        assert_eq!(Settings::read(" log=trace"), settings(LevelFilter::Trace, false));
+        assert_eq!(Settings::read("log=trace trace=on log=error"), settings(LevelFilter::Error, true));
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for bad in ["log=loud", "log", "log=", "lag=info", "log=INFO"] {
-            assert_eq!(log_level(bad), Err(ArgumentError(bad)));
+        for bad in ["log=loud", "log", "log=", "lag=info", "log=INFO", "trace=yes", "trace"] {
+            assert_eq!(Settings::read(bad), Err(ArgumentError(bad)));
         }
     }
 }

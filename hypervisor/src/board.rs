@@ -133,6 +133,12 @@ pub fn uart(tree: Fdt<'_>) -> Option<Hpa> {
     Some(Hpa(node.reg().ok()??.next()?.address().ok()?))
 }
 
+/// Returns where the registers of virtio-mmio transports are, in the tree's order.
+pub fn virtio_transports(tree: Fdt<'_>) -> impl Iterator<Item = Hpa> {
+    let transports = tree.root().children().filter(|node| node.is_compatible("virtio,mmio"));
+    transports.filter_map(|node| Some(Hpa(node.reg().ok()??.next()?.address().ok()?)))
+}
+
 fn is_pl011(node: &FdtNode<'_>) -> bool {
     node.is_compatible("arm,pl011")
 }

@@ -4,8 +4,8 @@ use abi::stats::{COUNT, Counter};
 use abi::{Call, Rights, Startup, Status, VmOptions, VmarOp, VmoOp};
 use checked::Checked;
 use stage2::Mmu;
-use tests::Sim;
-use vm::{Fault, Outcome, System, VmConfig, VmId};
+use tests::{Sim, put_in_use};
+use vm::{ExitCause, Fault, Machine, Outcome, System, VmConfig, VmId};
 use vmsa::{Access, FaultKind, Features, Ipa, Perms};
 
 pub(crate) const P: u64 = 4096;
@@ -15,6 +15,23 @@ pub(crate) const R: VmOptions = VmOptions::PERM_READ;
 pub(crate) const PLACED: VmOptions = VmOptions::SPECIFIC;
 /// What a VMAR of the tests may do.
 pub(crate) const CAN_ALL: VmOptions = VmOptions::CAN_MAP_ACCESS.union(VmOptions::CAN_MAP_SPECIFIC);
+
+/// ESR_EL2 after `HVC #0`.
+const HVC: u64 = 0x5a00_0000;
+
+/// Returns ESR_EL2 after an abort that stage 2 makes of an access at level 3.
+fn abort(access: Access, kind: FaultKind) -> u64 {
+    const INSTRUCTION_ABORT: u64 = 0x20 << 26;
+    const DATA_ABORT: u64 = 0x24 << 26;
+    let status = if kind == FaultKind::Permission { 0xf } else { 0x7 };
+    status
+        | 1 << 25
+        | match access {
+            Access::Execute => INSTRUCTION_ABORT,
+            Access::Read => DATA_ABORT,
+            Access::Write => DATA_ABORT | 1 << 6,
+        }
+}
 
 pub(crate) struct Guest {
     pub(crate) system: System<Checked<Sim>>,
@@ -52,15 +69,16 @@ impl Guest {
         let system = unsafe { System::new(sim.checked(), &[ram]) }.expect("memory enough");
         let config = VmConfig::default().with_arguments(arguments).expect("good arguments");
         let id = system.create_vm(&config).expect("memory enough");
-        system.machine().set_vttbr(system.vttbr(id));
-        system.machine().isb();
-        Self { system, id }
+        let guest = Self { system, id };
+        guest.resume();
+        guest
     }
 
     /// Calls with `x1` to `x8`, the rest of them 0.
     pub(crate) fn call(&self, call: Call, arguments: &[u64]) -> Result<[u64; 3], Status> {
         let mut args = [0; 8];
         args[..arguments.len()].copy_from_slice(arguments);
+        self.leave(HVC, 0);
         let Outcome::Return { status, results, .. } = self.system.call(self.id, call, &args) else {
             panic!("{call:?} ended the VM");
         };
@@ -127,6 +145,7 @@ impl Guest {
                 Some(_) => FaultKind::Permission,
                 None => FaultKind::Translation,
             };
+            self.leave(abort(access, kind), ipa);
             let outcome = self.system.fault(self.id, Ipa(ipa), access, kind);
             self.resume();
             if outcome == Fault::Abort {
@@ -138,8 +157,20 @@ impl Guest {
 
     /// Goes on in the guest: the oracle and the machine have nothing to say.
     pub(crate) fn resume(&self) {
-        self.system.machine().resume();
-        assert_eq!(self.sim().violations(), Vec::<String>::new());
+        let (machine, vttbr) = (self.system.machine(), self.system.vttbr(self.id));
+        if machine.vttbr() != vttbr {
+            put_in_use(machine, self.system.geometry(self.id), vttbr);
+        }
+        machine.told_entering(self.id, machine.cpu());
+        let course = self.sim().course().unwrap_or_default();
+        assert_eq!(self.sim().violations(), Vec::<String>::new(), "{course}");
+    }
+
+    /// Leaves the guest, for the reason that ESR_EL2 tells.
+    fn leave(&self, esr: u64, ipa: u64) {
+        let machine = self.system.machine();
+        // HPFAR_EL2 holds the page's number from bit 4 on.
+        machine.told_left(self.id, machine.cpu(), ExitCause { esr, far: ipa, hpfar: ipa >> 12 << 4 });
     }
 
     pub(crate) fn sim(&self) -> &Sim {

@@ -17,13 +17,13 @@ pub(crate) const fn reached(scope: Scope, issuer: usize) -> Cpus {
 
 /// Returns the CPUs whose walks see the stores of CPU `issuer` after its barrier.
 pub(crate) const fn shown(kind: Dsb, issuer: usize) -> Cpus {
-    if let Dsb::Ish | Dsb::Ishst = kind { Cpus::MAX } else { 1 << issuer }
+    if let Dsb::Ish | Dsb::Ishst | Dsb::Sy = kind { Cpus::MAX } else { 1 << issuer }
 }
 
 /// Returns the CPUs on which the invalidations of CPU `issuer` are complete after its barrier.
 pub(crate) const fn completed(kind: Dsb, issuer: usize) -> Cpus {
     match kind {
-        Dsb::Ish => Cpus::MAX,
+        Dsb::Ish | Dsb::Sy => Cpus::MAX,
         Dsb::Nsh => 1 << issuer,
         Dsb::Ishst | Dsb::Nshst => 0,
     }

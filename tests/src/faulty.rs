@@ -106,4 +106,12 @@ impl<M: Mmu> Mmu for Faulty<'_, M> {
     fn set_vttbr(&self, vttbr: u64) {
         self.inner.set_vttbr(vttbr);
     }
+
+    fn set_vtcr(&self, vtcr: u64) {
+        self.inner.set_vtcr(vtcr);
+    }
+
+    fn set_hcr(&self, hcr: u64) {
+        self.inner.set_hcr(hcr);
+    }
 }

@@ -21,6 +21,7 @@ mod walker;
 
 pub use faulty::{Fault, Faulty};
 pub use memory::Memory;
+pub use mmu::put_in_use;
 pub use sim::Sim;
 pub use tables::SimTables;
 pub use walker::Seen;

@@ -1,9 +1,11 @@
 //! The machine as the objects and the oracle see it: memory, time, a console.
 
+use std::fmt::Display;
+
 use checked::Bench;
-use oracle::old::Violation;
+use oracle::{Finding, Severity};
 use vm::Machine;
-use vmsa::Hpa;
+use vmsa::{Dc, Hpa};
 
 use crate::Sim;
 use crate::sim::lock;
@@ -14,6 +16,7 @@ pub(crate) struct Devices {
     console: Vec<u8>,
     input: Vec<u8>,
     pub(crate) verdicts: Vec<String>,
+    pub(crate) course: Option<String>,
     now: u64,
 }
 
@@ -30,38 +33,49 @@ impl Sim {
 }
 
 impl Bench for Sim {
-    fn broken(&self, violation: &Violation) {
-        let verdict = violation.to_string();
-        self.state().violations.push(verdict.clone());
-        lock(&self.devices).verdicts.push(verdict);
+    fn found(&self, finding: &Finding) {
+        if finding.severity == Severity::Error {
+            let verdict = finding.to_string();
+            self.state().violations.push(verdict.clone());
+            lock(&self.devices).verdicts.push(verdict);
+        }
     }
+
+    /// A test that fails shows how it came to the first broken rule.
+    fn explain(&self, course: &dyn Display) {
+        lock(&self.devices).course.get_or_insert_with(|| course.to_string());
+    }
+
+    fn condemn(&self) {}
+
+    fn trace_lost(&self) {}
 }
 
 impl Machine for Sim {
-    fn zero(&self, frame: Hpa, pages: u64) {
+    fn clear(&self, frame: Hpa, pages: u64) {
         for number in 0..pages {
             self.handed_over(frame.add(number << 12));
         }
         self.memory().zero(frame, (pages << 12) as usize);
     }
 
-    fn given_back(&self, frame: Hpa, pages: u64) {
+    fn told_given_back(&self, frame: Hpa, pages: u64) {
         for number in 0..pages {
             self.handed_over(frame.add(number << 12));
         }
     }
 
-    fn read_memory(&self, from: Hpa, into: &mut [u8]) {
+    fn copy_from(&self, from: Hpa, into: &mut [u8]) {
         self.memory().read(from, into);
     }
 
-    fn write_memory(&self, to: Hpa, from: &[u8]) {
+    fn copy_to(&self, to: Hpa, from: &[u8]) {
         self.memory().write(to, from);
     }
 
-    fn clean_caches(&self, _from: Hpa, _len: u64, _invalidate: bool) {}
+    fn dc(&self, _op: Dc, _start: Hpa, _len: u64) {}
 
-    fn sync_instructions(&self) {}
+    fn ic(&self) {}
 
     fn now_ns(&self) -> u64 {
         let mut devices = lock(&self.devices);

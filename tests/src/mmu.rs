@@ -14,6 +14,20 @@ impl Sim {
     }
 }
 
+/// HCR_EL2 as EL2 has it for a guest: VM, SWIO, RW, and FWB where there is that.
+const HCR: u64 = 1 | 1 << 1 | 1 << 31;
+const HCR_FWB: u64 = 1 << 46;
+
+/// Puts a VM's tables in use on this CPU as EL2 does, with all the registers that shape them.
+pub fn put_in_use(machine: &impl Mmu, geometry: Geometry, vttbr: u64) {
+    // Walks that are under way for another VM end before its VMID is gone.
+    machine.dsb(Dsb::Ish);
+    machine.set_vtcr(geometry.vtcr(machine.features()));
+    machine.set_vttbr(vttbr);
+    machine.set_hcr(if machine.features().forced_write_back { HCR | HCR_FWB } else { HCR });
+    machine.isb();
+}
+
 impl Mmu for Sim {
     fn features(&self) -> &Features {
         &self.features
@@ -72,7 +86,12 @@ impl Mmu for Sim {
         state.contexts.write(Self::this_cpu(), vttbr);
     }
 
-    fn root_made(&self, vttbr: u64, geometry: Geometry, _bbm: BbmLevel) {
+    /// The shape of a tree is told with its root.
+    fn set_vtcr(&self, _vtcr: u64) {}
+
+    fn set_hcr(&self, _hcr: u64) {}
+
+    fn root_made(&self, _number: u32, vttbr: u64, geometry: Geometry, _bbm: BbmLevel) {
         self.state().announce(self.view(), vttbr, geometry);
     }
 }

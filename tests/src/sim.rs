@@ -11,8 +11,8 @@
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use checked::Checked;
-use oracle::old::FrameNote;
+use checked::{Checked, Room};
+use oracle::{Held, LiveNotes, Note};
 use vmsa::{Features, Hpa, PAGE_SIZE, Tlbi, Vmid};
 
 use crate::fact::MOST_CPUS;
@@ -28,6 +28,9 @@ thread_local! {
 
 /// What is called before each event, with the CPU that it is of.
 type Hook = Box<dyn FnMut(&Sim, usize) + Send>;
+
+/// How many facts the oracle can remember.
+const FACTS: usize = 4096;
 
 /// A machine.
 pub struct Sim {
@@ -61,9 +64,16 @@ impl Sim {
     /// Returns the machine with the oracle on it.
     pub fn checked(self) -> Checked<Self> {
         let ram = self.memory.range();
-        let frames = (ram.end.0 - ram.start.0) / PAGE_SIZE;
-        let notes = vec![FrameNote::default(); frames as usize].leak();
-        Checked::new(self, ram.start, notes)
+        let frames = ((ram.end.0 - ram.start.0) / PAGE_SIZE) as usize;
+        let room = Room {
+            judge: Box::leak(Box::new_uninit()),
+            first: ram.start,
+            notes: vec![Note::default(); frames].leak(),
+            blocks: vec![0; LiveNotes::counts(frames)].leak(),
+            facts: vec![Held::default(); FACTS].leak(),
+        };
+        let cpus = self.cpus as u32;
+        Checked::new(self, cpus, room, None)
     }
 
     /// Returns the RAM.
@@ -122,6 +132,11 @@ impl Sim {
     /// Returns what the oracle on the machine said.
     pub fn verdicts(&self) -> Vec<String> {
         lock(&self.devices).verdicts.clone()
+    }
+
+    /// Returns how it came to the first broken rule that the oracle told of, if there is one.
+    pub fn course(&self) -> Option<String> {
+        lock(&self.devices).course.clone()
     }
 
     /// Returns the invalidations since the last time, and forgets them.

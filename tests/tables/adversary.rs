@@ -70,7 +70,7 @@ impl Litmus {
         let geometry = Geometry::new(39, sim.features()).unwrap();
         let root = sim.memory().range().start;
         let litmus = Self { sim, geometry, root };
-        litmus.sim.root_made(litmus.vttbr(), geometry, BbmLevel::BreakFirst);
+        litmus.sim.root_made(1, litmus.vttbr(), geometry, BbmLevel::BreakFirst);
         litmus.sim.set_vttbr_now(litmus.vttbr());
         litmus.set(Level::L1, BASE, Entry::Table(litmus.frame(1)));
         litmus.set(Level::L2, BASE, Entry::Table(litmus.frame(2)));

@@ -128,7 +128,7 @@ impl Pair {
         self.take(self.block(), 512);
         let value = vttbr(root, Vmid(1));
         self.tell(Event::Vm { vm: 1, vttbr: value, bbm: None });
-        self.sim.root_made(value, self.geometry, BbmLevel::BreakFirst);
+        self.sim.root_made(1, value, self.geometry, BbmLevel::BreakFirst);
         for cpu in 0..2 {
             self.cpu = cpu;
             let vtcr = self.geometry.vtcr(self.sim.features());
@@ -272,6 +272,7 @@ fn barrier(kind: Dsb) -> Event {
         Dsb::Nshst => (Domain::Local, Accesses::Stores),
         Dsb::Ishst => (Domain::Inner, Accesses::Stores),
         Dsb::Ish => (Domain::Inner, Accesses::Full),
+        Dsb::Sy => (Domain::System, Accesses::Full),
     };
     Event::Dsb { domain, accesses, is_nxs: false }
 }

@@ -333,4 +333,12 @@ impl<F: Fn(Heard)> Mmu for Announced<'_, F> {
         (self.hear)(Heard::Next);
         self.sim.set_vttbr(vttbr);
     }
+
+    fn set_vtcr(&self, vtcr: u64) {
+        self.sim.set_vtcr(vtcr);
+    }
+
+    fn set_hcr(&self, hcr: u64) {
+        self.sim.set_hcr(hcr);
+    }
 }

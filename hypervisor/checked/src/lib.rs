@@ -1,33 +1,103 @@
-//! The oracle at the seam: a machine that shows everything that is done to tables and frames to the oracle, and then does it.
+//! The oracle at the seam: a machine that shows everything that is done to tables and frames to the oracle, records it where
+//! that is asked for, and then does it.
 //!
-//! It is on in every build but the benchmark's. Lock order: the oracle's lock is the last of all, and what is done under it
-//! takes no other; events are judged in the order in which they happen.
+//! It is on in every build but the benchmark's. Everything goes through one function, under one lock, so that the order of a
+//! trace is the order in which events were judged, and that in which they happened. Lock order: that lock is the last of all,
+//! and what is done under it takes none of this program's.
 #![no_std]
 #![forbid(unsafe_code)]
 
-use oracle::old::{Event, FrameNote, Oracle, Store, Violation};
-use spin::Mutex;
-use stage2::{Mmu, Order};
-use vm::Machine;
-use vmsa::{BbmLevel, Dsb, Features, Geometry, Hpa, Scope, Tlbi};
+mod machine;
+mod recorder;
+mod words;
 
-/// What becomes of a violation.
+use core::fmt::Display;
+use core::mem::MaybeUninit;
+
+use oracle::{Event, Finding, Held, LiveNotes, Note, Oracle, Severity};
+use spin::{Mutex, MutexGuard};
+use vm::{Machine, Owner, Taken};
+use vmsa::{Hpa, PAGE_SIZE};
+
+pub use recorder::{Channel, ChannelFailed, Recorder};
+
+/// How often [`Checked::close`] tries to get the lock. Others hold it for one event at a time; only who stopped in the middle of
+/// one holds it for longer.
+const PATIENCE: u32 = 20_000_000;
+
+/// What becomes of the oracle's findings, and of a trace that cannot go on.
 pub trait Bench {
-    /// Hears of a broken rule. At EL2 this does not return.
-    fn broken(&self, violation: &Violation);
+    /// Hears of a broken rule, or of what is only not as it should be. No event may come of it.
+    fn found(&self, finding: &Finding);
+
+    /// Hears how it came to the first broken rule of those that one event has brought to light, in several lines.
+    fn explain(&self, course: &dyn Display);
+
+    /// Ends the run, for a rule was broken. At EL2 this does not return.
+    fn condemn(&self);
+
+    /// Hears that the trace's channel takes no more. At EL2 this does not return.
+    fn trace_lost(&self);
+}
+
+/// The oracle of a machine that runs.
+pub type Judge = Oracle<LiveNotes<'static>, &'static mut [Held]>;
+
+/// The memory that the oracle works with.
+pub struct Room {
+    /// Where the oracle itself goes: it is too large for a stack to pass it on.
+    pub judge: &'static mut MaybeUninit<Judge>,
+    /// The first frame that it knows.
+    pub first: Hpa,
+    /// A note for that and each frame after it.
+    pub notes: &'static mut [Note],
+    /// As many counts as [`LiveNotes::counts`] says.
+    pub blocks: &'static mut [u32],
+    /// Places for what TLBs may hold though the tables say otherwise.
+    pub facts: &'static mut [Held],
+}
+
+/// What happened in all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Totals {
+    /// How many events the oracle has judged.
+    pub judged: u64,
+    /// How many are in the trace, where there is one that is whole.
+    pub recorded: Option<u64>,
+    /// A rule was broken by what was not done in the end.
+    pub is_broken: bool,
 }
 
 /// A machine under the oracle's eyes.
 pub struct Checked<M> {
     inner: M,
-    oracle: Mutex<Oracle<'static>>,
+    watch: Mutex<Watch>,
+    is_recorded: bool,
+}
+
+struct Watch {
+    oracle: &'static mut Judge,
+    recorder: Option<Recorder>,
+}
+
+impl Watch {
+    fn record(&mut self, cpu: usize, event: &Event) -> Result<(), ChannelFailed> {
+        self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.record(cpu, event))
+    }
 }
 
 impl<M: Machine + Bench> Checked<M> {
-    /// Returns the machine, whose memory begins at `first_frame`, with a note for each of its frames.
-    pub fn new(inner: M, first_frame: Hpa, notes: &'static mut [FrameNote]) -> Self {
-        let oracle = Mutex::new(Oracle::new(inner.features(), first_frame, notes));
-        Self { inner, oracle }
+    /// Returns the machine with so many CPUs, watched with the memory in `room`, and recorded where there is a recorder.
+    pub fn new(inner: M, cpus: u32, room: Room, mut recorder: Option<Recorder>) -> Self {
+        let machine = words::machine(inner.features(), cpus);
+        let begun = recorder.as_mut().map_or(Ok(()), |recorder| recorder.begin(&machine));
+        if begun.is_err() {
+            inner.trace_lost();
+        }
+        let notes = LiveNotes::new(room.first, room.notes, room.blocks);
+        let oracle = room.judge.write(Oracle::new(&machine, notes, room.facts));
+        let is_recorded = recorder.is_some();
+        Self { inner, watch: Mutex::new(Watch { oracle, recorder }), is_recorded }
     }
 
     /// Returns the machine itself.
@@ -35,124 +105,91 @@ impl<M: Machine + Bench> Checked<M> {
         &self.inner
     }
 
-    /// Is told that this CPU goes on in a guest, VTTBR_EL2 in effect.
-    pub fn resume(&self) {
-        self.judge(Event::Resume, || {});
+    /// Tells of memory between two addresses that is the hypervisor's for good: no guest may ever map it.
+    pub fn keep(&self, start: Hpa, end: Hpa) {
+        let first = start.page_base();
+        let pages = (end.0 - first.0).div_ceil(PAGE_SIZE);
+        self.told_taken(first, pages, Taken::Memory);
+        self.told_owner(first, pages, Owner::Hypervisor);
     }
 
-    /// Does what may fail, and shows it to the oracle where it did not.
-    fn judge_if_done<E>(&self, event: Event, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        let mut oracle = self.oracle.lock();
+    /// Tells whether there is a trace.
+    pub const fn is_recorded(&self) -> bool {
+        self.is_recorded
+    }
+
+    /// Ends the trace, and returns what happened in all. From now on no event happens any more: a CPU that wants to do something
+    /// that is one waits for ever. Returns `None` where some CPU stopped in the middle of one.
+    pub fn close(&self) -> Option<Totals> {
+        let mut watch = self.last_lock()?;
+        let is_found = watch.oracle.finish(|slot| self.inner.read(slot));
+        let is_broken = is_found && self.tell_findings(&watch);
+        let judged = watch.oracle.events();
+        let recorded = watch.recorder.as_mut().and_then(|recorder| recorder.end().ok());
+        core::mem::forget(watch);
+        Some(Totals { judged, recorded, is_broken })
+    }
+
+    fn last_lock(&self) -> Option<MutexGuard<'_, Watch>> {
+        (0..PATIENCE).find_map(|_| {
+            core::hint::spin_loop();
+            self.watch.try_lock()
+        })
+    }
+
+    /// Shows the event to the oracle, records it, and does it.
+    fn tell<R>(&self, event: Event, work: impl FnOnce() -> R) -> R {
+        let mut watch = self.watch.lock();
+        let cpu = self.inner.cpu();
+        let is_found = watch.oracle.observe(cpu, &event, |slot| self.inner.read(slot));
+        let recorded = watch.record(cpu, &event);
+        let result = work();
+        if is_found || recorded.is_err() {
+            self.act(watch, is_found, recorded);
+        }
+        result
+    }
+
+    /// Does what changes the word in a slot from `old` and may fail, and tells of it where it did not: what the oracle would read
+    /// is changed by then.
+    fn tell_if_done<E>(
+        &self,
+        event: Event,
+        slot: Hpa,
+        old: u64,
+        work: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut watch = self.watch.lock();
         work()?;
-        let verdict = oracle.observe(self.inner.cpu(), event, |slot| self.inner.read(slot));
-        drop(oracle);
-        if let Err(violation) = verdict {
-            self.inner.broken(&violation);
+        let cpu = self.inner.cpu();
+        let read = |at: Hpa| if at == slot { old } else { self.inner.read(at) };
+        let is_found = watch.oracle.observe(cpu, &event, read);
+        let recorded = watch.record(cpu, &event);
+        if is_found || recorded.is_err() {
+            self.act(watch, is_found, recorded);
         }
         Ok(())
     }
 
-    /// Shows the event to the oracle, and does it.
-    fn judge<R>(&self, event: Event, work: impl FnOnce() -> R) -> R {
-        let mut oracle = self.oracle.lock();
-        let verdict = oracle.observe(self.inner.cpu(), event, |slot| self.inner.read(slot));
-        let result = work();
-        drop(oracle);
-        if let Err(violation) = verdict {
-            self.inner.broken(&violation);
+    #[cold]
+    fn act(&self, watch: MutexGuard<'_, Watch>, is_found: bool, recorded: Result<(), ChannelFailed>) {
+        let is_broken = is_found && self.tell_findings(&watch);
+        drop(watch);
+        if recorded.is_err() {
+            self.inner.trace_lost();
         }
-        result
-    }
-}
-
-impl<M: Machine + Bench> Mmu for Checked<M> {
-    fn features(&self) -> &Features {
-        self.inner.features()
+        if is_broken {
+            self.inner.condemn();
+        }
     }
 
-    fn read(&self, slot: Hpa) -> u64 {
-        self.inner.read(slot)
-    }
-
-    fn write(&self, slot: Hpa, descriptor: u64, order: Order) {
-        let old = self.inner.read(slot);
-        let store = Store { slot, old, new: descriptor, is_release: order == Order::Release };
-        self.judge(Event::Store(store), || self.inner.write(slot, descriptor, order));
-    }
-
-    fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64> {
-        let store = Store { slot, old, new, is_release: true };
-        self.judge_if_done(Event::Store(store), || self.inner.exchange(slot, old, new))
-    }
-
-    fn tlbi(&self, op: Tlbi, scope: Scope) {
-        self.judge(Event::Tlbi(op, scope), || self.inner.tlbi(op, scope));
-    }
-
-    fn dsb(&self, kind: Dsb) {
-        self.judge(Event::Dsb(kind), || self.inner.dsb(kind));
-    }
-
-    fn isb(&self) {
-        self.judge(Event::Isb, || self.inner.isb());
-    }
-
-    fn vttbr(&self) -> u64 {
-        self.inner.vttbr()
-    }
-
-    fn set_vttbr(&self, vttbr: u64) {
-        self.judge(Event::Vttbr(vttbr), || self.inner.set_vttbr(vttbr));
-    }
-
-    fn root_made(&self, vttbr: u64, geometry: Geometry, bbm: BbmLevel) {
-        self.judge(Event::Root { vttbr, geometry, bbm }, || self.inner.root_made(vttbr, geometry, bbm));
-    }
-}
-
-impl<M: Machine + Bench> Machine for Checked<M> {
-    fn zero(&self, frame: Hpa, pages: u64) {
-        self.judge(Event::Filled { frame, pages }, || ());
-        self.inner.zero(frame, pages);
-    }
-
-    fn given_back(&self, frame: Hpa, pages: u64) {
-        self.judge(Event::Freed { frame, pages }, || self.inner.given_back(frame, pages));
-    }
-
-    fn read_memory(&self, from: Hpa, into: &mut [u8]) {
-        self.inner.read_memory(from, into);
-    }
-
-    fn write_memory(&self, to: Hpa, from: &[u8]) {
-        self.inner.write_memory(to, from);
-    }
-
-    fn clean_caches(&self, from: Hpa, len: u64, invalidate: bool) {
-        self.inner.clean_caches(from, len, invalidate);
-    }
-
-    fn sync_instructions(&self) {
-        self.inner.sync_instructions();
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.inner.now_ns()
-    }
-
-    fn console_write(&self, bytes: &[u8]) {
-        self.inner.console_write(bytes);
-    }
-
-    fn console_read(&self, into: &mut [u8]) -> usize {
-        self.inner.console_read(into)
-    }
-
-    fn relax(&self) {
-        self.inner.relax();
-    }
-
-    fn cpu(&self) -> usize {
-        self.inner.cpu()
+    /// Tells of what was found; returns whether a rule was broken.
+    fn tell_findings(&self, watch: &Watch) -> bool {
+        watch.oracle.findings().for_each(|finding| self.inner.found(finding));
+        let first = watch.oracle.findings().find(|finding| finding.severity == Severity::Error);
+        if let Some(first) = first {
+            self.inner.explain(&watch.oracle.explain(first));
+        }
+        first.is_some()
     }
 }

@@ -65,18 +65,25 @@ impl Left {
         Self { on, broadcast: 0, reach: Cpus::MAX, outer: 0, local: 0 }
     }
 
-    const fn issued(&mut self, cpu: usize, domain: Domain) {
+    /// Takes note of an invalidation that counts on the CPUs in `reach`.
+    const fn issued(&mut self, cpu: usize, domain: Domain, reach: Cpus) {
+        let this = bit(cpu);
+        if matches!(domain, Domain::Local) {
+            self.local |= this;
+            return;
+        }
+        // One completes with all that its issuer has under way; of several issuers only what each has asked for counts.
+        self.reach = match (self.broadcast & !this, self.broadcast & this) {
+            (0, 0) => reach,
+            (0, _) => self.reach | reach,
+            (_, 0) => self.reach & reach,
+            _ => self.reach,
+        };
+        self.broadcast |= this;
         match domain {
-            Domain::Local => self.local |= bit(cpu),
             // It counts by itself: what an earlier one asked for is not needed any more.
-            Domain::Inner => {
-                self.broadcast |= bit(cpu);
-                self.outer &= !bit(cpu);
-            }
-            Domain::Outer | Domain::System => {
-                self.broadcast |= bit(cpu);
-                self.outer |= bit(cpu);
-            }
+            Domain::Inner => self.outer &= !this,
+            _ => self.outer |= this,
         }
     }
 
@@ -220,10 +227,10 @@ impl Fact {
         }
         match op.target {
             Target::Stage1 => self.count_stage1(cpu, domain)?,
-            Target::Ipa | Target::Range => self.stage2.issued(cpu, domain),
+            Target::Ipa | Target::Range => self.stage2.issued(cpu, domain, Cpus::MAX),
             _ => {
-                self.stage2.issued(cpu, domain);
-                self.combined.issued(cpu, domain);
+                self.stage2.issued(cpu, domain, Cpus::MAX);
+                self.combined.issued(cpu, domain, Cpus::MAX);
             }
         }
         match (self.stage2.on | self.combined.on) & !bit(cpu) {
@@ -238,8 +245,7 @@ impl Fact {
     const fn count_stage1(&mut self, cpu: usize, domain: Domain) -> Result<(), Rule> {
         let named = if matches!(domain, Domain::Local) { bit(cpu) } else { Cpus::MAX };
         if self.combined.on & named & !self.stage2.on != 0 {
-            self.combined.issued(cpu, domain);
-            self.combined.reach &= !self.stage2.on;
+            self.combined.issued(cpu, domain, !self.stage2.on);
         }
         if self.stage2.on & named == 0 { Ok(()) } else { Err(Rule::CombinedLast) }
     }

@@ -30,7 +30,6 @@ mod history;
 mod invalidate;
 mod live;
 mod note;
-pub mod old;
 mod operand;
 mod operation;
 mod oracle;

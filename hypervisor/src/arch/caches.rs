@@ -2,48 +2,30 @@
 
 use core::arch::asm;
 
-use aarch64_cpu::asm::barrier;
-use vmsa::{Features, Hpa, PAGE_SIZE};
+use vmsa::{Dc, Hpa, PAGE_SIZE};
 
-/// What is done to the lines of a range.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Maintenance {
-    /// Written back to the point of coherency.
-    Clean,
-    /// Written back and dropped.
-    CleanAndInvalidate,
-}
-
-/// Maintains the lines of `len` bytes from `start`, and waits for it.
+/// Maintains the lines of `len` bytes from `start`, of `line` bytes each, without waiting for it.
 ///
 /// # Safety
 ///
 /// 1. The range is RAM that EL2 has mapped.
-pub(super) unsafe fn maintain(features: &Features, start: Hpa, len: u64, how: Maintenance) {
-    let line = features.dcache_line as u64;
+pub(super) unsafe fn maintain(line: u64, start: Hpa, len: u64, op: Dc) {
     let mut at = start.0 & !(line - 1);
     while at < start.0 + len {
-        match how {
+        match op {
             // SAFETY: (1) makes the address one that translates; writing lines back changes no contents.
-            Maintenance::Clean => unsafe { asm!("dc cvac, {}", in(reg) at, options(nostack, preserves_flags)) },
+            Dc::Clean => unsafe { asm!("dc cvac, {}", in(reg) at, options(nostack, preserves_flags)) },
             // SAFETY: as above.
-            Maintenance::CleanAndInvalidate => unsafe {
-                asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags));
-            },
+            Dc::CleanInvalidate => unsafe { asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) },
         }
         at += line;
     }
-    // SY: who reads past the point of coherency may be no CPU.
-    barrier::dsb(barrier::SY);
 }
 
-/// Has every CPU forget the instructions that it has fetched.
+/// Has every CPU forget the instructions that it has fetched, without waiting for it.
 pub(super) fn invalidate_instructions() {
-    barrier::dsb(barrier::ISH);
-    // SAFETY: instructions are fetched again from memory, which the barrier has made current.
+    // SAFETY: instructions are fetched again from memory.
     unsafe { asm!("ic ialluis", options(nostack, preserves_flags)) };
-    barrier::dsb(barrier::ISH);
-    barrier::isb(barrier::SY);
 }
 
 /// Returns how many bytes `DC ZVA` zeroes, where it may be used (DCZID_EL0: BS is the base-two logarithm of words, DZP bit 4).

@@ -5,13 +5,14 @@ use core::arch::asm;
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{
     CNTHCTL_EL2, CNTVOFF_EL2, CPTR_EL2, ELR_EL1, ELR_EL2, ESR_EL1, ESR_EL2, FAR_EL1, FAR_EL2, HCR_EL2, HPFAR_EL2,
-    MDCR_EL2, MIDR_EL1, PAR_EL1, Readable, SCTLR_EL1, SPSR_EL1, SPSR_EL2, VBAR_EL1, VMPIDR_EL2, VTCR_EL2, VTTBR_EL2,
-    Writeable,
+    MDCR_EL2, MIDR_EL1, PAR_EL1, Readable, SCTLR_EL1, SPSR_EL1, SPSR_EL2, VBAR_EL1, VMPIDR_EL2, Writeable,
 };
 use abi::AccessKind;
 use hypervisor::exception::{Context, Entered, START_PSTATE, ipa_from_par};
 use hypervisor::psci::Start;
-use vmsa::{Geometry, Ipa, Scope, Syndrome, Tlbi, fault_ipa};
+use stage2::Mmu;
+use vm::ExitCause;
+use vmsa::{Dsb, ExceptionClass, Geometry, Ipa, Scope, Syndrome, Tlbi, fault_ipa};
 
 use super::cpu::{features, read_register};
 use super::per_cpu::{CpuMemory, cpu_index};
@@ -42,11 +43,15 @@ macro_rules! write_register {
     };
 }
 
-/// Gives this CPU to a vCPU of the VM whose tree that is.
-pub(crate) fn configure(geometry: Geometry, vttbr: u64) {
+/// Gives this CPU to a vCPU of the VM whose tree that is, which starts with its own registers reset.
+pub(crate) fn configure(machine: &impl Mmu, geometry: Geometry, vttbr: u64) {
     let memory = &features().memory;
-    VTCR_EL2.set(geometry.vtcr(memory));
-    VTTBR_EL2.set(vttbr);
+    SCTLR_EL1.set(SCTLR_EL1_START);
+    reset_translation();
+    reset_traps();
+    reset_timers();
+    machine.set_vtcr(geometry.vtcr(memory));
+    machine.set_vttbr(vttbr);
     CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCTEN::SET + CNTHCTL_EL2::EL1PCEN::SET);
     CNTVOFF_EL2.set(0);
     VMPIDR_EL2.set(VMPIDR_RES1 | cpu_index() as u64);
@@ -56,27 +61,30 @@ pub(crate) fn configure(geometry: Geometry, vttbr: u64) {
     allow_vectors(memory.sve);
     allow_extensions();
     allow_counters();
-    write_hcr(memory.forced_write_back);
-    barrier::isb(barrier::SY);
+    machine.set_hcr(hcr(memory.forced_write_back));
+    machine.isb();
+    // The vCPU's TLB entries from before it was turned off, and whatever a TLB holds after a reset: of either stage, since the
+    // broadcast that claimed the VMID was sent while this CPU was off.
+    machine.tlbi(Tlbi::All, Scope::Local);
+    machine.dsb(Dsb::Nsh);
 }
 
 /// VM: stage 2 is on. RW: EL1 is AArch64. SWIO: its set/way invalidations also clean. FMO, IMO, AMO: physical interrupts and
 /// SErrors come here, and what it does to the interrupt controller's CPU interface, it does to a virtual one that is off. TSC:
 /// so does SMC. API, APK: pointer authentication does not. FB stays clear: a vCPU never leaves its CPU.
-fn write_hcr(forced_write_back: bool) {
+fn hcr(forced_write_back: bool) -> u64 {
     let fwb = if forced_write_back { HCR_EL2::FWB::Enabled } else { HCR_EL2::FWB::Disabled };
-    HCR_EL2.write(
-        HCR_EL2::VM::Enable
-            + HCR_EL2::SWIO::SET
-            + HCR_EL2::FMO::EnableVirtualFIQ
-            + HCR_EL2::IMO::EnableVirtualIRQ
-            + HCR_EL2::AMO::SET
-            + HCR_EL2::TSC::EnableTrapEl1SmcToEl2
-            + HCR_EL2::RW::EL1IsAarch64
-            + HCR_EL2::APK::DisableTrapPointerAuthKeyRegsToEl2
-            + HCR_EL2::API::DisableTrapPointerAuthInstToEl2
-            + fwb,
-    );
+    let fields = HCR_EL2::VM::Enable
+        + HCR_EL2::SWIO::SET
+        + HCR_EL2::FMO::EnableVirtualFIQ
+        + HCR_EL2::IMO::EnableVirtualIRQ
+        + HCR_EL2::AMO::SET
+        + HCR_EL2::TSC::EnableTrapEl1SmcToEl2
+        + HCR_EL2::RW::EL1IsAarch64
+        + HCR_EL2::APK::DisableTrapPointerAuthKeyRegsToEl2
+        + HCR_EL2::API::DisableTrapPointerAuthInstToEl2
+        + fwb;
+    fields.value
 }
 
 fn allow_vectors(has_sve: bool) {
@@ -108,16 +116,8 @@ fn allow_counters() {
 
 /// Lets the vCPU of this CPU run, as the arm64 boot protocol and PSCI say that it starts. What EL2 had on its stack is gone.
 pub(crate) fn enter(start: Start) -> ! {
-    SCTLR_EL1.set(SCTLR_EL1_START);
-    reset_translation();
-    reset_traps();
-    reset_timers();
     ELR_EL2.set(start.entry);
     SPSR_EL2.set(START_PSTATE);
-    // The vCPU's TLB entries from before it was turned off, and whatever a TLB holds after a reset: of either stage, since the
-    // broadcast that claimed the VMID was sent while this CPU was off.
-    tlb::invalidate(Tlbi::All, Scope::Local);
-    barrier::dsb(barrier::NSH);
     // SAFETY: the registers hold what a vCPU starts with, its stage 2 is on, and no value of this function lives on.
     unsafe {
         asm!(
@@ -174,10 +174,14 @@ pub(crate) fn resume_address() -> u64 {
     ELR_EL2.get()
 }
 
-/// Returns the virtual address that an abort was about.
+/// Returns why the guest was left, with the addresses that an abort was about.
 #[inline]
-pub(crate) fn fault_address() -> u64 {
-    FAR_EL2.get()
+pub(crate) fn exit_cause(syndrome: Syndrome) -> ExitCause {
+    let (far, hpfar) = match syndrome.class() {
+        ExceptionClass::InstructionAbort | ExceptionClass::DataAbort => (FAR_EL2.get(), HPFAR_EL2.get()),
+        _ => (0, 0),
+    };
+    ExitCause { esr: syndrome.0, far, hpfar }
 }
 
 /// Returns the IPA that an abort was about, or `None` where the guest's stage 1 has changed since and no longer tells.

@@ -1,19 +1,20 @@
 //! The real machine, as `stage2` and `vm` ask for it.
 
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::{ptr, slice};
 
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{Readable, VTTBR_EL2, Writeable};
-use checked::Checked;
+use aarch64_cpu::registers::{HCR_EL2, Readable, VTCR_EL2, VTTBR_EL2, Writeable};
+use checked::{Checked, Recorder, Room};
+use hypervisor::region::{Region, Regions};
 use hypervisor::wire::send_console;
-use oracle::old::FrameNote;
+use oracle::{Held, LiveNotes, Note};
 use stage2::{Mmu, Order};
 use vm::{Machine, MemoryRange, System};
-use vmsa::{Dsb, Features, Hpa, PAGE_SIZE, Scope, Tlbi};
+use vmsa::{Dc, Dsb, Features, Hpa, PAGE_SIZE, Scope, Tlbi};
 
-use super::caches::{self, Maintenance};
-use super::{cpu, memory, per_cpu, tlb, uart};
+use super::{caches, cpu, memory, per_cpu, tlb, uart};
 
 /// The machine that this program runs on. EL2 sees all RAM at its physical address.
 #[derive(Debug)]
@@ -26,31 +27,101 @@ pub(crate) struct RealMmu {
 /// The machine, with the oracle watching what is done to tables and frames.
 pub(crate) type Watched = Checked<RealMmu>;
 
-/// Makes a system of the memory, or returns `None` where it is too little. The oracle's notes, a word for each frame, come out
-/// of it first.
+/// How many facts the oracle can remember at once: what TLBs may hold though the tables say otherwise.
+const FACTS: usize = 4096;
+
+// The oracle takes at most a sixteenth of the RAM: half of that for its notes, a fixed size each frame; and of the smallest
+// machine's 256 MiB at most the other half for its facts.
+const _: () = assert!(size_of::<Note>() as u64 <= PAGE_SIZE / 32 && FACTS * size_of::<Held>() <= 8 << 20);
+
+/// Makes a system of what is free of `ram`, or returns `None` where that is too little. What the oracle works with comes out of
+/// it first.
+///
+/// # Safety
+///
+/// 1. The regions in `free` are RAM that EL2 has mapped, that do not overlap, and that nobody uses.
+pub(crate) unsafe fn new_system(
+    ram: &Regions,
+    free: &Regions,
+    cpus: u32,
+    recorder: Option<Recorder>,
+) -> Option<System<Watched>> {
+    let mut store = [NO_MEMORY; Regions::CAPACITY];
+    for (range, region) in store.iter_mut().zip(free.as_slice()) {
+        *range = MemoryRange { start: region.start, end: region.end };
+    }
+    let ranges = store.get_mut(..free.as_slice().len())?;
+    // SAFETY: (1) is the same.
+    let room = unsafe { take_room(ram, ranges) }?;
+    let machine = RealMmu { features: cpu::features().memory, zeroing_block: caches::zeroing_block() };
+    let watched = Checked::new(machine, cpus, room, recorder);
+    keep_others(&watched, ram, ranges)?;
+    // SAFETY: both duties are (1); RAM stays mapped for good, and no allocation of Rust's gave the addresses a provenance.
+    unsafe { System::new(watched, ranges) }
+}
+
+const NO_MEMORY: MemoryRange = MemoryRange { start: Hpa(0), end: Hpa(0) };
+
+/// Takes what the oracle needs to watch `ram` out of the free memory.
 ///
 /// # Safety
 ///
 /// 1. The ranges are RAM that EL2 has mapped, that do not overlap, and that nobody uses.
-pub(crate) unsafe fn new_system(free: &mut [MemoryRange]) -> Option<System<Watched>> {
-    let machine = RealMmu { features: cpu::features().memory, zeroing_block: caches::zeroing_block() };
-    let first = free.iter().map(|range| range.start.page_base()).min()?;
-    let end = free.iter().map(|range| range.end).max()?;
-    let count = ((end.0 - first.0) / PAGE_SIZE) as usize;
-    let pages = ((count * size_of::<FrameNote>()) as u64).div_ceil(PAGE_SIZE);
+unsafe fn take_room(ram: &Regions, free: &mut [MemoryRange]) -> Option<Room> {
+    let first = ram.as_slice().iter().map(|region| region.start.page_base()).min()?;
+    let end = ram.as_slice().iter().map(|region| region.end).max()?;
+    let frames = ((end.0 - first.0) / PAGE_SIZE) as usize;
+    // SAFETY: (1) is the same.
+    let judge = unsafe { take_places(free, 1) }?.first_mut()?;
+    // SAFETY: as above.
+    let notes = unsafe { take_slice(free, frames) }?;
+    // SAFETY: as above.
+    let blocks = unsafe { take_slice(free, LiveNotes::counts(frames)) }?;
+    // SAFETY: as above.
+    let facts = unsafe { take_slice(free, FACTS) }?;
+    Some(Room { judge, first, notes, blocks, facts })
+}
+
+/// Takes `count` default values out of the end of the largest range.
+///
+/// # Safety
+///
+/// 1. The ranges are RAM that EL2 has mapped, that do not overlap, and that nobody uses.
+unsafe fn take_slice<T: Copy + Default>(free: &mut [MemoryRange], count: usize) -> Option<&'static mut [T]> {
+    // SAFETY: (1) is the same.
+    let places = unsafe { take_places(free, count) }?;
+    places.fill(MaybeUninit::new(T::default()));
+    // SAFETY: every element has just been written.
+    Some(unsafe { places.assume_init_mut() })
+}
+
+/// Takes room for `count` values out of the end of the largest range.
+///
+/// # Safety
+///
+/// 1. The ranges are RAM that EL2 has mapped, that do not overlap, and that nobody uses.
+unsafe fn take_places<T>(free: &mut [MemoryRange], count: usize) -> Option<&'static mut [MaybeUninit<T>]> {
+    let pages = ((count * size_of::<T>()) as u64).div_ceil(PAGE_SIZE);
     let largest = free.iter_mut().max_by_key(|range| range.end.0 - range.start.0)?;
-    let notes = Hpa(largest.end.page_base().0.checked_sub(pages * PAGE_SIZE)?);
-    if notes <= largest.start {
+    let start = Hpa(largest.end.page_base().0.checked_sub(pages * PAGE_SIZE)?);
+    if start <= largest.start {
         return None;
     }
-    largest.end = notes;
-    machine.zero(notes, pages);
-    let pointer = ptr::with_exposed_provenance_mut::<FrameNote>(notes.0 as usize);
-    // SAFETY: by (1) the memory is RAM that is mapped and nobody's, and it was just taken out of what is given on; a note of
-    // zeros is a note.
-    let notes = unsafe { slice::from_raw_parts_mut(pointer, count) };
-    // SAFETY: both duties are (1); RAM stays mapped for good, and no allocation of Rust's gave the addresses a provenance.
-    unsafe { System::new(Checked::new(machine, first, notes), free) }
+    largest.end = start;
+    let pointer = ptr::with_exposed_provenance_mut::<MaybeUninit<T>>(start.0 as usize);
+    // SAFETY: by (1) the memory is RAM that is mapped and nobody's, and it was just taken out of what is given on; it is aligned
+    // to a page, and what is in it need not be a value.
+    Some(unsafe { slice::from_raw_parts_mut(pointer, count) })
+}
+
+/// Tells of all RAM that is not free: the image with its heap and stacks, the device tree, the guest's file, the oracle's room.
+fn keep_others(watched: &Watched, ram: &Regions, free: &[MemoryRange]) -> Option<()> {
+    let mut kept = ram.clone();
+    for range in free {
+        kept = kept.without(Region { start: range.start, end: range.end }).ok()?;
+    }
+    kept.as_slice().iter().for_each(|region| watched.keep(region.start, region.end));
+    Some(())
 }
 
 fn slot<'a>(at: Hpa) -> &'a AtomicU64 {
@@ -97,6 +168,7 @@ impl Mmu for RealMmu {
             Dsb::Nshst => barrier::dsb(barrier::NSHST),
             Dsb::Ishst => barrier::dsb(barrier::ISHST),
             Dsb::Ish => barrier::dsb(barrier::ISH),
+            Dsb::Sy => barrier::dsb(barrier::SY),
         }
     }
 
@@ -112,26 +184,18 @@ impl Mmu for RealMmu {
     fn set_vttbr(&self, vttbr: u64) {
         VTTBR_EL2.set(vttbr);
     }
-}
 
-impl RealMmu {
-    /// Tells whether what EL2 writes has to leave the data caches before everybody sees it: a guest with its caches off does
-    /// not look there without FEAT_S2FWB, instruction fetches do not without CTR_EL0.IDC.
-    const fn must_clean(&self) -> bool {
-        !self.features.forced_write_back || !self.features.no_clean_for_fetch
+    fn set_vtcr(&self, vtcr: u64) {
+        VTCR_EL2.set(vtcr);
     }
 
-    /// Brings memory and caches together, so that neither has what the other has not.
-    fn settle(&self, start: Hpa, len: u64) {
-        if self.must_clean() {
-            // SAFETY: (1) `vm` asks only for memory that it was given, and all of that is mapped.
-            unsafe { caches::maintain(&self.features, start, len, Maintenance::CleanAndInvalidate) };
-        }
+    fn set_hcr(&self, hcr: u64) {
+        HCR_EL2.set(hcr);
     }
 }
 
 impl Machine for RealMmu {
-    fn zero(&self, frame: Hpa, pages: u64) {
+    fn clear(&self, frame: Hpa, pages: u64) {
         match self.zeroing_block {
             // SAFETY: (1) `vm` asks only for frames that it was given and that are not in use; (2) it is that number.
             Some(block) => unsafe { caches::zero_pages(frame, pages, block) },
@@ -141,35 +205,25 @@ impl Machine for RealMmu {
                 unsafe { start.write_bytes(0, (pages * PAGE_SIZE) as usize) };
             }
         }
-        self.settle(frame, pages * PAGE_SIZE);
-        self.sync_instructions();
     }
 
-    fn read_memory(&self, from: Hpa, into: &mut [u8]) {
-        self.settle(from, into.len() as u64);
+    fn copy_from(&self, from: Hpa, into: &mut [u8]) {
         // SAFETY: (1) `vm` asks only for memory that it was given, which is RAM and never borrowed.
         unsafe { memory::copy_from(from, into) };
     }
 
-    /// A line that is written in part is fetched first, and may have been fetched before a guest with its caches off wrote the
-    /// rest of it: it is dropped before as well.
-    fn write_memory(&self, to: Hpa, from: &[u8]) {
-        self.settle(to, from.len() as u64);
+    fn copy_to(&self, to: Hpa, from: &[u8]) {
         // SAFETY: (1) as above.
         unsafe { memory::copy_to(to, from) };
-        self.settle(to, from.len() as u64);
     }
 
-    fn clean_caches(&self, from: Hpa, len: u64, invalidate: bool) {
-        let how = if invalidate { Maintenance::CleanAndInvalidate } else { Maintenance::Clean };
-        // SAFETY: (1) `vm` asks only for memory that it was given.
-        unsafe { caches::maintain(&self.features, from, len, how) };
+    fn dc(&self, op: Dc, start: Hpa, len: u64) {
+        // SAFETY: (1) `vm` asks only for memory that it was given, and all of that is mapped.
+        unsafe { caches::maintain(self.features.dcache_line as u64, start, len, op) };
     }
 
-    fn sync_instructions(&self) {
-        if !self.features.no_invalidate_for_fetch {
-            caches::invalidate_instructions();
-        }
+    fn ic(&self) {
+        caches::invalidate_instructions();
     }
 
     fn now_ns(&self) -> u64 {

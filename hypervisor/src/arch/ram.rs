@@ -1,7 +1,8 @@
 //! The RAM: each byte of it has one user, who borrows it for good or is given it.
 
+use checked::Recorder;
 use hypervisor::region::{Region, Regions, TooMany};
-use vm::{MemoryRange, System};
+use vm::System;
 use vmsa::{Hpa, Level};
 
 use super::mmu::{Watched, new_system};
@@ -15,6 +16,7 @@ unsafe extern "C" {
 
 /// RAM that is mapped and that nobody uses.
 pub(crate) struct Ram {
+    all: Regions,
     free: Regions,
 }
 
@@ -53,7 +55,8 @@ impl Ram {
             all.push(region)?;
         }
         let image_end = Hpa((&raw const IMAGE_END).addr() as u64);
-        Ok(Self { free: all.without(Region { start: Hpa(RAM_START), end: image_end })? })
+        let free = all.without(Region { start: Hpa(RAM_START), end: image_end })?;
+        Ok(Self { all, free })
     }
 
     /// Borrows a part of the RAM that is free and keeps what it holds.
@@ -67,15 +70,9 @@ impl Ram {
         Ok(unsafe { core::slice::from_raw_parts(start, region.len() as usize) })
     }
 
-    /// Makes a system of all that is left, or returns `None` where that is too little.
-    pub(crate) fn into_system(self) -> Option<System<Watched>> {
-        const NONE: MemoryRange = MemoryRange { start: Hpa(0), end: Hpa(0) };
-        let mut ranges = [NONE; Regions::CAPACITY];
-        let free = self.free.as_slice();
-        for (range, region) in ranges.iter_mut().zip(free) {
-            *range = MemoryRange { start: region.start, end: region.end };
-        }
+    /// Makes a system of all that is left, for a machine with so many CPUs, or returns `None` where that is too little.
+    pub(crate) fn into_system(self, cpus: usize, recorder: Option<Recorder>) -> Option<System<Watched>> {
         // SAFETY: (1) the RAM was mapped by `map`, `borrow` took out what is in use, and the rest is given up here.
-        unsafe { new_system(ranges.get_mut(..free.len())?) }
+        unsafe { new_system(&self.all, &self.free, cpus as u32, recorder) }
     }
 }

@@ -4,8 +4,10 @@ use core::convert::Infallible;
 use core::fmt;
 
 use abi::{DEVICE_TREE_SPAN, RAM_BASE, Status};
-use hypervisor::arguments::{ArgumentError, log_level};
-use hypervisor::board::{self, Board, BoardError, Module};
+use checked::Recorder;
+use dtoolkit::fdt::Fdt;
+use hypervisor::arguments::{ArgumentError, Settings};
+use hypervisor::board::{self, Board, BoardError, Cpus, Module};
 use hypervisor::guest_tree::Description;
 use hypervisor::image::{Image, ImageError};
 use hypervisor::psci::Start;
@@ -13,13 +15,14 @@ use log::{LevelFilter, debug, error, info, warn};
 use vm::{ConfigError, VmConfig};
 use vmsa::{Ipa, IpaRange};
 
-use super::{HOST, Host, REFUSED, log as serial_log, vcpus};
-use crate::arch::{Ram, RamError, exit, features, open_uart, tree_memory};
+use super::{HOST, Host, REFUSED, end, log as serial_log, vcpus};
+use crate::arch::{Ram, RamError, features, open_recorder, open_uart, tree_memory};
 
 /// Why there is no guest to run. Displays as one line.
 enum Refusal {
     Board(BoardError),
     Argument(ArgumentError<'static>),
+    NoTraceChannel,
     Ram(RamError),
     TooLittleRam,
     NoGuest,
@@ -37,21 +40,24 @@ const MAX_ARGUMENTS: usize = 64 << 10;
 pub(crate) extern "C" fn boot_main() -> ! {
     let Err(refusal) = boot();
     error!("{refusal}");
-    exit(REFUSED)
+    end(REFUSED)
 }
 
 fn boot() -> Result<Infallible, Refusal> {
     let tree = board::find_tree(tree_memory());
     open_uart(tree.as_ref().ok().and_then(|tree| board::uart(*tree)));
     serial_log::start(LevelFilter::Warn);
-    let board = Board::read(tree?)?;
-    serial_log::start(log_level(board.arguments)?);
+    let tree = tree?;
+    let board = Board::read(tree)?;
+    let settings = Settings::read(board.arguments)?;
+    serial_log::start(settings.log);
+    let recorder = settings.trace.then(|| recorder(tree)).transpose()?;
     let mut ram = Ram::map(&board.memory)?;
     let module = board.module.ok_or(Refusal::NoGuest)?;
     let config = configure(&module, board.random)?;
     let file = ram.borrow(module.region)?;
     let image = Image::read(file, loadable(&config))?;
-    let host = make_vm(ram, &config)?;
+    let host = make_vm(ram, &board.cpus, recorder, &config)?;
     load(host, &image)?;
     let description =
         Description { ram_bytes: config.ram_bytes, vcpus: board.cpus.affinities().len(), arguments: module.arguments };
@@ -76,9 +82,16 @@ fn configure(module: &Module<'static>, random: u64) -> Result<VmConfig, Refusal>
     Ok(config)
 }
 
-fn make_vm(ram: Ram, config: &VmConfig) -> Result<&'static Host, Refusal> {
-    let system = ram.into_system().ok_or(Refusal::TooLittleRam)?;
-    let vm = system.create_vm(config).map_err(Refusal::NoVm)?;
+fn recorder(tree: Fdt<'_>) -> Result<Recorder, Refusal> {
+    open_recorder(board::virtio_transports(tree)).ok_or(Refusal::NoTraceChannel)
+}
+
+fn make_vm(ram: Ram, cpus: &Cpus, recorder: Option<Recorder>, config: &VmConfig) -> Result<&'static Host, Refusal> {
+    let system = ram.into_system(cpus.affinities().len(), recorder).ok_or(Refusal::TooLittleRam)?;
+    let vm = system.create_vm(config).map_err(|status| {
+        system.machine().close();
+        Refusal::NoVm(status)
+    })?;
     Ok(HOST.call_once(|| Host { system, vm }))
 }
 
@@ -105,6 +118,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Board(error) => error.fmt(f),
             Self::Argument(error) => error.fmt(f),
+            Self::NoTraceChannel => f.write_str("trace=on: the machine has no virtio console to write the trace to"),
             Self::Ram(RamError::CannotMap(region)) => write!(f, "the RAM at {region} cannot be mapped"),
             Self::Ram(RamError::TooManyPieces) => f.write_str("the RAM is in more pieces than are kept"),
             Self::Ram(RamError::Taken(region)) => write!(f, "the guest's module at {region} is not in free RAM"),

@@ -13,6 +13,7 @@ use spin::Once;
 use vm::{System, VmId};
 
 use crate::arch::{Watched, exit};
+use oracle::Account;
 
 pub(crate) use boot::boot_main;
 pub(crate) use exits::{asynchronous_exit, synchronous_exit};
@@ -26,6 +27,9 @@ const REFUSED: u8 = 102;
 
 /// The status with which it ends when a rule of the architecture was broken.
 const RULE_BROKEN: u8 = 103;
+
+/// The status with which it ends when all else is well, and the trace that was asked for lacks something.
+const TRACE_LOST: u8 = 104;
 
 /// The VM, and the system that it lives in.
 struct Host {
@@ -47,8 +51,16 @@ fn host() -> &'static Host {
 /// Ends the VM with a status, and the machine with it: 0 stays 0, anything else shows as something else.
 fn end_vm(status: i32) -> ! {
     ::log::info!("the VM ends with status {status}");
-    exit(match status.to_le_bytes()[0] {
+    end(match status.to_le_bytes()[0] {
         0 if status != 0 => u8::MAX,
         low => low,
     })
+}
+
+/// Ends the machine with a status, and the trace, if there is one, with all that happened.
+fn end(status: u8) -> ! {
+    let Some(host) = HOST.get() else { exit(status) };
+    let account = Account::close(host);
+    account.log();
+    exit(account.status(status))
 }

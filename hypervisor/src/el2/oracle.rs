@@ -1,26 +1,96 @@
-//! The oracle's verdicts, and the moments at which it is asked.
+//! What the oracle has to say, the moments at which it is told of the guest, and how what it heard comes to its end.
 
-use ::log::error;
-use checked::Bench;
-use oracle::old::Violation;
+use core::fmt::Display;
 
-use super::{RULE_BROKEN, host};
-use crate::arch::{RealMmu, exit, this_cpu};
+use ::log::{error, info, warn};
+use checked::{Bench, Totals};
+use oracle::{Finding, Severity};
+use vm::{ExitCause, Machine};
+
+use super::{Host, RULE_BROKEN, TRACE_LOST, end, host};
+use crate::arch::{RealMmu, cpu_index, this_cpu};
 
 impl Bench for RealMmu {
-    /// The tables are in a state that the architecture forbids: nothing that runs on them can be trusted any more.
-    fn broken(&self, violation: &Violation) {
-        error!("{violation}");
+    fn found(&self, finding: &Finding) {
+        match finding.severity {
+            Severity::Error => error!("{finding}"),
+            Severity::Warning => warn!("{finding}"),
+        }
+    }
+
+    fn explain(&self, course: &dyn Display) {
+        error!("{course}");
         error!("the last exits of the vCPU, the latest at the end:");
         for noted in this_cpu().exits.iter() {
             error!("  {noted}");
         }
-        exit(RULE_BROKEN)
+    }
+
+    /// The tables are in a state that the architecture forbids: nothing that runs on them can be trusted any more.
+    fn condemn(&self) {
+        end(RULE_BROKEN)
+    }
+
+    fn trace_lost(&self) {
+        end(TRACE_LOST)
     }
 }
 
-/// Asks whether all that was done on this CPU is complete, before it goes on in the guest.
+/// Tells that this CPU goes on in its vCPU.
 #[inline]
-pub(super) fn resume() {
-    host().system.machine().resume();
+pub(super) fn entering() {
+    let host = host();
+    host.system.machine().told_entering(host.vm, cpu_index());
 }
+
+/// Tells that this CPU has come back from its vCPU.
+#[inline]
+pub(super) fn left(cause: ExitCause) {
+    let host = host();
+    host.system.machine().told_left(host.vm, cpu_index(), cause);
+}
+
+/// What became of all that the oracle heard.
+pub(super) struct Account {
+    totals: Option<Totals>,
+    is_recorded: bool,
+}
+
+impl Account {
+    /// Has nothing more happen, and the trace end.
+    pub(super) fn close(host: &Host) -> Self {
+        let machine = host.system.machine();
+        Self { totals: machine.close(), is_recorded: machine.is_recorded() }
+    }
+
+    /// Tells whether the trace, if there is one, lacks something.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_recorded && !self.totals.is_some_and(|totals| totals.recorded.is_some())
+    }
+
+    /// Returns the status with which the machine ends that would have ended with `status`.
+    pub(super) fn status(&self, status: u8) -> u8 {
+        match status {
+            0 if self.totals.is_some_and(|totals| totals.is_broken) => RULE_BROKEN,
+            0 if self.is_cut() => TRACE_LOST,
+            status => status,
+        }
+    }
+
+    /// Logs how many events there were.
+    pub(super) fn log(&self) {
+        if let Some(Totals { judged, recorded, .. }) = self.totals {
+            info!("the oracle judged {judged} events");
+            if let Some(recorded) = recorded {
+                info!("the trace has {recorded} events");
+            }
+        }
+        if self.is_cut() {
+            error!("{CUT}");
+        }
+    }
+}
+
+/// What is said of a trace that lacks something.
+pub(super) const CUT: &str =
+    "the trace is cut short: its channel takes no more, or a CPU stopped in the middle of an event";

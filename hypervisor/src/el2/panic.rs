@@ -9,6 +9,7 @@ use hypervisor::words::Words;
 use log::Level;
 use vmsa::Syndrome;
 
+use super::oracle::{Account, CUT};
 use super::{HOST, PANICKED};
 use crate::arch::{
     ExceptionRegisters, FatalFrame, cpu_index, exit, is_ending, is_stack_guard, power_off, steal_port, this_cpu,
@@ -43,6 +44,7 @@ fn report(what: fmt::Arguments<'_>, frame: Option<&FatalFrame>) -> ! {
             say_registers(frame);
         }
         say_history();
+        end_trace();
     }
     exit(PANICKED)
 }
@@ -50,6 +52,12 @@ fn report(what: fmt::Arguments<'_>, frame: Option<&FatalFrame>) -> ! {
 fn say(what: fmt::Arguments<'_>) {
     if let Some(mut port) = steal_port() {
         send_record(&mut port, Level::Error, "hypervisor", what);
+    }
+}
+
+fn end_trace() {
+    if HOST.get().is_some_and(|host| Account::close(host).is_cut()) {
+        say(format_args!("{CUT}"));
     }
 }
 

@@ -5,7 +5,6 @@ use hypervisor::board::Cpus;
 use hypervisor::psci::{Action, Start, Vcpus};
 use log::error;
 use spin::{Mutex, Once};
-use stage2::Mmu;
 
 use super::{end_vm, host, oracle};
 use crate::arch::{Frame, configure, cpu_index, enter, set_cpu_index, start_cpu, wait_for_event, wake_waiting};
@@ -73,10 +72,7 @@ fn wait_until_on() -> ! {
 fn run(start: Start) -> ! {
     let host = host();
     let vttbr = host.system.load(host.vm, cpu_index());
-    configure(host.system.geometry(host.vm), vttbr);
-    // The oracle has to hear of it too.
-    host.system.machine().set_vttbr(vttbr);
-    host.system.machine().isb();
-    oracle::resume();
+    configure(host.system.machine(), host.system.geometry(host.vm), vttbr);
+    oracle::entering();
     enter(start)
 }

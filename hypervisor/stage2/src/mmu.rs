@@ -45,11 +45,19 @@ pub trait Mmu {
     /// Writes VTTBR_EL2 of this CPU, in effect after the next [`Mmu::isb`] or exception return.
     fn set_vttbr(&self, vttbr: u64);
 
-    /// Is told of a tree that `vttbr` puts in use, and how much of FEAT_BBM it uses. For machines that watch their tables.
-    fn root_made(&self, _vttbr: u64, _geometry: Geometry, _bbm: BbmLevel) {}
+    /// Writes VTCR_EL2 of this CPU, in effect as VTTBR_EL2 is.
+    fn set_vtcr(&self, vtcr: u64);
 
-    /// Is told that the tree has no VMID any more: no CPU has it in use. For machines that watch their tables.
-    fn root_idle(&self, _root: Hpa) {}
+    /// Writes HCR_EL2 of this CPU, in effect as VTTBR_EL2 is.
+    fn set_hcr(&self, hcr: u64);
+
+    /// Is told that `vttbr` puts the tree of the VM with that [number](crate::Stage2::number) in use, and how much of FEAT_BBM it
+    /// uses. For machines that watch their tables.
+    fn root_made(&self, _number: u32, _vttbr: u64, _geometry: Geometry, _bbm: BbmLevel) {}
+
+    /// Is told that the tree of the VM with that number has no VMID any more: no CPU has it in use. For machines that watch their
+    /// tables.
+    fn root_idle(&self, _number: u32, _root: Hpa) {}
 }
 
 /// Where tables come from and where notes about them are kept.

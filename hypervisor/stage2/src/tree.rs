@@ -2,7 +2,9 @@
 
 use core::convert::Infallible;
 
-use vmsa::{Attributes, BbmLevel, Codec, ENTRIES, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, Vmid, vttbr};
+use vmsa::{
+    Attributes, BbmLevel, Codec, ENTRIES, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, PAGE_SHIFT, Vmid, vttbr,
+};
 
 use crate::change::{Place, Slot};
 use crate::walk::{Next, Visitor, Walker};
@@ -16,6 +18,7 @@ pub struct Stage2 {
     pub(crate) bbm: BbmLevel,
     pub(crate) root: Hpa,
     pub(crate) vmid: Option<Vmid>,
+    number: u32,
     pub(crate) stats: Stats,
 }
 
@@ -57,7 +60,18 @@ impl Stage2 {
         debug_assert!(root.0.is_multiple_of(geometry.root_bytes().next_power_of_two()), "{root} for {geometry:?}");
         let stats = Stats { tables: geometry.root_tables() as u64, ..Stats::default() };
         let codec = Codec::of(features);
-        Self { geometry, codec, bbm: features.bbm, root, vmid: None, stats }
+        let number = (root.0 >> PAGE_SHIFT) as u32;
+        Self { geometry, codec, bbm: features.bbm, root, vmid: None, number, stats }
+    }
+
+    /// Returns the tree as that of the VM with the number, of which 0 is no VM's.
+    pub const fn numbered(self, number: u32) -> Self {
+        Self { number, ..self }
+    }
+
+    /// Returns the VM's number, for machines that watch their tables: until it is said, that of the root's frame.
+    pub const fn number(&self) -> u32 {
+        self.number
     }
 
     /// Returns the shape of the tree.
@@ -75,8 +89,8 @@ impl Stage2 {
     pub fn set_vmid(&mut self, mmu: &impl Mmu, vmid: Option<Vmid>) {
         self.vmid = vmid;
         match vmid {
-            Some(_) => mmu.root_made(self.vttbr(), self.geometry, self.bbm),
-            None => mmu.root_idle(self.root),
+            Some(_) => mmu.root_made(self.number, self.vttbr(), self.geometry, self.bbm),
+            None => mmu.root_idle(self.number, self.root),
         }
     }
 

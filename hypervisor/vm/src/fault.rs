@@ -8,7 +8,8 @@ use vmsa::{Access, Attributes, FaultKind, Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_S
 use crate::error::out_of_tables;
 use crate::frames::CHUNK_BYTES;
 use crate::space::{Space, Stretch};
-use crate::system::{System, Vm, VmId};
+use crate::system::{System, VmId};
+use crate::told::Work;
 use crate::vmo::{Vmo, VmoId, Vmos};
 use crate::{Machine, Status};
 
@@ -35,6 +36,17 @@ struct Shown {
     stretch: Stretch,
 }
 
+/// What an access wants that faulted.
+#[derive(Clone, Copy)]
+struct Wish {
+    /// The page.
+    ipa: Ipa,
+    /// What the tables have to allow.
+    needed: Perms,
+    /// Why it faulted.
+    kind: FaultKind,
+}
+
 impl<M: Machine> System<M> {
     /// Serves a guest's access at `ipa` that stage 2 did not allow, for the reason that `kind` tells. After a TLB conflict `ipa`
     /// means nothing.
@@ -42,10 +54,10 @@ impl<M: Machine> System<M> {
         let vm = self.vm(id);
         let outcome = match kind {
             FaultKind::TlbConflict => {
-                vm.tree.lock().drop_local(&self.machine);
+                self.tree(id).drop_local(&self.machine);
                 Fault::Spurious
             }
-            _ => self.serve(id, ipa.page_base(), needed(access), kind).unwrap_or(Fault::Abort),
+            _ => self.serve(id, Wish { ipa: ipa.page_base(), needed: needed(access), kind }),
         };
         let count = match outcome {
             Fault::Served => &vm.faults.served,
@@ -56,32 +68,45 @@ impl<M: Machine> System<M> {
         outcome
     }
 
+    /// Serves an access that says which page it wants. What becomes of other mappings of the page, where it is new, is work of its
+    /// own, and comes before.
+    fn serve(&self, id: VmId, wish: Wish) -> Fault {
+        let space = self.vm(id).space.lock();
+        let mut vmos = self.lock_vmos();
+        let found = self.find_page(&space, &mut vmos, wish);
+        let enter = || found.and_then(|(shown, page)| self.enter(id, &vmos[shown.vmo], shown, page, wish));
+        self.operate(Work::Fault, id, IpaRange::page(wish.ipa), None, enter).unwrap_or(Fault::Abort)
+    }
+
     /// Checks as Zircon does: a mapping, its permissions, the VMO's size, the page.
-    fn serve(&self, id: VmId, ipa: Ipa, needed: Perms, kind: FaultKind) -> Result<Fault, Status> {
-        let vm = self.vm(id);
-        let space = vm.space.lock();
-        let shown = shown(&space, ipa).filter(|shown| shown.stretch.perms.contains(needed)).ok_or(Status::NOT_FOUND)?;
-        let mut vmos = self.vmos.lock();
+    fn find_page(&self, space: &Space, vmos: &mut Vmos, wish: Wish) -> Result<(Shown, (Hpa, Attributes)), Status> {
+        let is_allowed = |shown: &Shown| shown.stretch.perms.contains(wish.needed);
+        let shown = shown(space, wish.ipa).filter(is_allowed).ok_or(Status::NOT_FOUND)?;
         if shown.number >= vmos[shown.vmo].page_count() {
             return Err(Status::OUT_OF_RANGE);
         }
-        if let Some(outcome) = self.find_served(vm, ipa, needed, kind) {
+        Ok((shown, self.page_for(vmos, shown, wish.needed)?))
+    }
+
+    /// Has the tables allow the access.
+    fn enter(&self, id: VmId, vmo: &Vmo, shown: Shown, page: (Hpa, Attributes), wish: Wish) -> Result<Fault, Status> {
+        if let Some(outcome) = self.find_served(id, wish) {
             return Ok(outcome);
         }
-        let page = self.page_for(&mut vmos, shown, needed)?;
         if page.1.perms.contains(Perms::EXECUTE) {
             self.machine.sync_instructions();
         }
-        if kind == FaultKind::Translation && self.map_around(id, &vmos[shown.vmo], shown, ipa, needed) {
+        if wish.kind == FaultKind::Translation && self.map_around(id, vmo, shown, wish) {
             return Ok(Fault::Served);
         }
-        let mapped = vm.tree.lock().map_page(&self.machine, &mut self.supply(id), ipa, page);
+        let mapped = self.tree(id).map_page(&self.machine, &mut self.supply(id), wish.ipa, page);
         mapped.map(|_| Fault::Served).map_err(out_of_tables)
     }
 
     /// Returns how the fault ends where the tables have what it needs.
-    fn find_served(&self, vm: &Vm, ipa: Ipa, needed: Perms, kind: FaultKind) -> Option<Fault> {
-        let mut tree = vm.tree.lock();
+    fn find_served(&self, id: VmId, wish: Wish) -> Option<Fault> {
+        let Wish { ipa, needed, kind } = wish;
+        let mut tree = self.tree(id);
         match tree.touch(&self.machine, ipa, needed) {
             Touched::No => None,
             Touched::Marked => Some(Fault::Served),
@@ -97,12 +122,12 @@ impl<M: Machine> System<M> {
 
     /// Enters what is there around `ipa` as far as one entry, or one contiguous group, can show it. Tells whether the access is
     /// allowed then.
-    fn map_around(&self, id: VmId, vmo: &Vmo, shown: Shown, ipa: Ipa, needed: Perms) -> bool {
-        let Some((range, first)) = around(vmo, shown, ipa) else { return false };
+    fn map_around(&self, id: VmId, vmo: &Vmo, shown: Shown, wish: Wish) -> bool {
+        let Some((range, first)) = around(vmo, shown, wish.ipa) else { return false };
         let source = vmo.shown_at(range, first, Attributes::normal(shown.stretch.perms));
-        let mut tree = self.vm(id).tree.lock();
+        let mut tree = self.tree(id);
         let mapped = tree.map(&self.machine, &mut self.supply(id), range, source);
-        mapped.is_ok() && tree.touch(&self.machine, ipa, needed) != Touched::No
+        mapped.is_ok() && tree.touch(&self.machine, wish.ipa, wish.needed) != Touched::No
     }
 
     /// Returns what the access finds: the page, a new one for a store, the shared page of zeros for anything else.

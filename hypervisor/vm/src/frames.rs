@@ -101,7 +101,7 @@ impl Record {
         self.count.store(count, Relaxed);
     }
 
-    fn is_used_as(&self, what: Use) -> bool {
+    pub(crate) fn is_used_as(&self, what: Use) -> bool {
         self.used_as.load(Relaxed) == what as u8
     }
 }
@@ -180,6 +180,12 @@ impl Frames {
         let state = Mutex::new(State { heap, partial: NONE });
         let records = NonNull::new(core::ptr::with_exposed_provenance_mut(largest.start.0 as usize))?;
         Some(Self { base, records, record_count, state })
+    }
+
+    /// Returns where the records are: the first frame, and how many frames.
+    pub(crate) fn own_frames(&self) -> (Hpa, u64) {
+        let bytes = (self.record_count * size_of::<Record>()) as u64;
+        (Hpa(self.records.addr().get() as u64), bytes.div_ceil(PAGE_SIZE))
     }
 
     /// Takes a frame; what is in it is whatever was there before.
@@ -383,6 +389,15 @@ impl FrameList {
     /// Adds a chunk that is whole.
     pub(crate) fn push_chunk(&mut self, frames: &Frames, first: Hpa) {
         frames.put_before(&mut self.chunks, first);
+    }
+
+    /// Returns what [`FrameList::drain`] hands out.
+    pub(crate) fn iter<'f>(&self, frames: &'f Frames) -> impl Iterator<Item = (Hpa, u64)> + use<'f> {
+        let from = move |head: u32| {
+            let first = (head != NONE).then(|| frames.frame(head));
+            core::iter::successors(first, |frame| frames.next(*frame))
+        };
+        from(self.frames).map(|frame| (frame, 1)).chain(from(self.chunks).map(|first| (first, CHUNK_FRAMES)))
     }
 
     /// Hands every frame, and then every chunk's first frame, to `give` with the number of frames; the last added first.

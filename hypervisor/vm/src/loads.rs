@@ -8,6 +8,7 @@ use vmsa::Vmid;
 
 use crate::Machine;
 use crate::system::{System, VmId};
+use crate::told::{Lock, Told};
 
 /// How many CPUs there can be, by number from 0.
 const MAX_CPUS: usize = 8;
@@ -36,7 +37,7 @@ impl<M: Machine> System<M> {
     /// Takes note that the CPU, counted from 0, is about to load the VM, and returns what VTTBR_EL2 is to hold. That does not
     /// change until the VM is [unloaded](System::unload), which is done once VTTBR_EL2 names another.
     pub fn load(&self, id: VmId, cpu: usize) -> u64 {
-        let mut loads = self.loads.lock();
+        let mut loads = self.lock_loads();
         let vttbr = self.with_vmid(&mut loads, id);
         loads.loaded[cpu] |= 1 << id.index();
         vttbr
@@ -44,28 +45,32 @@ impl<M: Machine> System<M> {
 
     /// Takes note that VTTBR_EL2 of the CPU does not name the VM any more.
     pub fn unload(&self, id: VmId, cpu: usize) {
-        self.loads.lock().loaded[cpu] &= !(1 << id.index());
+        self.lock_loads().loaded[cpu] &= !(1 << id.index());
     }
 
     /// Returns what VTTBR_EL2 would hold if the VM were loaded now. Once it is that stays true; before, it may change.
     pub fn vttbr(&self, id: VmId) -> u64 {
-        self.with_vmid(&mut self.loads.lock(), id)
+        self.with_vmid(&mut self.lock_loads(), id)
     }
 
     /// Takes the VMID of a VM that will not run for long: what becomes of its tables then costs no invalidation. It gets another
     /// when it is loaded next. One that is loaded keeps its VMID.
     pub fn put_aside(&self, id: VmId) {
-        let loads = self.loads.lock();
+        let loads = self.lock_loads();
         if !loads.is_loaded(id) {
-            self.vm(id).tree.lock().set_vmid(&self.machine, None);
+            self.tree(id).set_vmid(&self.machine, None);
         }
+    }
+
+    fn lock_loads(&self) -> Told<'_, M, Loads> {
+        Told::new(&self.machine, Lock::Vmids, self.loads.lock())
     }
 
     /// Gives the VM's tree a VMID if it has none; returns what puts it in use.
     fn with_vmid(&self, loads: &mut Loads, id: VmId) -> u64 {
-        let has_one = self.vm(id).tree.lock().vmid().is_some();
+        let has_one = self.tree(id).vmid().is_some();
         let new = (!has_one).then(|| self.take_vmid(loads));
-        let mut tree = self.vm(id).tree.lock();
+        let mut tree = self.tree(id);
         if new.is_some() {
             tree.set_vmid(&self.machine, new);
         }
@@ -84,9 +89,9 @@ impl<M: Machine> System<M> {
     fn roll_over(&self, loads: &mut Loads) {
         let vms = || VmId::all().filter(|id| self.has_vm(*id));
         for id in vms().filter(|id| !loads.is_loaded(*id)) {
-            self.vm(id).tree.lock().set_vmid(&self.machine, None);
+            self.tree(id).set_vmid(&self.machine, None);
         }
-        let kept = vms().filter_map(|id| self.vm(id).tree.lock().vmid());
+        let kept = vms().filter_map(|id| self.tree(id).vmid());
         loads.vmids.roll_over(&self.machine, kept);
     }
 }

@@ -10,6 +10,7 @@ use crate::error::out_of_tables;
 use crate::frames::{CHUNK_FRAMES, FrameList, Use};
 use crate::radix::Taken;
 use crate::system::System;
+use crate::told::Work;
 use crate::vmo::{Backing, Vmo, VmoId, Vmos};
 
 impl<M: Machine> System<M> {
@@ -23,8 +24,10 @@ impl<M: Machine> System<M> {
         let mut proof = Flushed::never_mapped();
         for vm in vmos.mappers(id) {
             let windows = vmos.windows(id, vm, first, end);
-            let unmapped = self.vm(vm).tree.lock().unmap(&self.machine, &mut self.supply(vm), windows);
-            proof = unmapped.map_err(out_of_tables)?;
+            proof = self.operate_on_each(Work::Decommit, vm, windows.clone(), || {
+                let unmapped = self.tree(vm).unmap(&self.machine, &mut self.supply(vm), windows);
+                unmapped.map_err(out_of_tables)
+            })?;
         }
         Ok(proof)
     }
@@ -34,7 +37,7 @@ impl<M: Machine> System<M> {
         if let Some(frame) = vmos[id].page(number) {
             return Ok(frame);
         }
-        self.forget_zeros(vmos, id, number, number + 1);
+        self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
         self.add_page(&mut vmos[id], number)
     }
 
@@ -49,18 +52,21 @@ impl<M: Machine> System<M> {
         Ok(frame)
     }
 
-    /// Makes sure that no tree shows the page of zeros for pages that are about to be there. Those that are there stay.
-    fn forget_zeros(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) {
+    /// Makes sure that no tree shows the page of zeros for pages that are about to be there, or to be gone. Those that are there
+    /// stay.
+    fn forget_zeros(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64, work: Work) {
         for vm in vmos.mappers(id).filter(|_| vmos[id].zeros_are_mapped) {
             let windows = vmos.windows(id, vm, first, end);
-            let _ = self.vm(vm).tree.lock().unmap_shared(&self.machine, &mut self.supply(vm), windows);
+            let _ = self.operate_on_each(work, vm, windows.clone(), || {
+                Ok(self.tree(vm).unmap_shared(&self.machine, &mut self.supply(vm), windows))
+            });
         }
     }
 
     /// Gives every page from number `first` to `end`, of which all are in the VMO, a frame. Those that got one before an error
     /// keep it.
     pub(crate) fn commit(&self, vmos: &mut Vmos, id: VmoId, first: u64, end: u64) -> Result<(), Status> {
-        self.forget_zeros(vmos, id, first, end);
+        self.forget_zeros(vmos, id, first, end, Work::Commit);
         let vmo = &mut vmos[id];
         if self.add_chunk(vmo, first, end) {
             return Ok(());
@@ -149,7 +155,7 @@ impl<M: Machine> System<M> {
         let (old_end, end) = (vmos[id].page_count(), size >> PAGE_SHIFT);
         if end < old_end {
             self.split_before(vmos, id, end)?;
-            self.forget_zeros(vmos, id, end, old_end);
+            self.forget_zeros(vmos, id, end, old_end, Work::Decommit);
             self.decommit(vmos, id, end, old_end)?;
         }
         vmos[id].size = size;
@@ -216,7 +222,7 @@ impl<M: Machine> System<M> {
     ) -> Result<(), Status> {
         let mut at = first;
         while at < end {
-            let mut vmos = self.vmos.lock();
+            let mut vmos = self.lock_vmos();
             let Some((start, _)) = vmos[id].next_page(at).filter(|(start, _)| *start < end) else { break };
             at = (start + 1).next_multiple_of(CHUNK_FRAMES).min(end);
             work(&mut vmos, start, at)?;
@@ -234,7 +240,7 @@ impl<M: Machine> System<M> {
         let mut at = first;
         while at < end {
             let next = (at + 1).next_multiple_of(CHUNK_FRAMES).min(end);
-            work(&mut self.vmos.lock(), at, next)?;
+            work(&mut self.lock_vmos(), at, next)?;
             at = next;
         }
         Ok(())

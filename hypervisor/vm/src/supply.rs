@@ -3,10 +3,12 @@
 use core::sync::atomic::AtomicU64;
 
 use stage2::{Flushed, Tables};
-use vmsa::Hpa;
+use vmsa::{Dc, Dsb, Hpa, PAGE_SIZE};
 
 use crate::Machine;
 use crate::frames::{Account, CHUNK_BYTES, CHUNK_FRAMES, FrameList, Frames, Use};
+use crate::system::VmId;
+use crate::told::{Owner, Taken};
 
 /// How many words a node has.
 pub(crate) const NODE_WORDS: usize = 512;
@@ -19,6 +21,8 @@ pub(crate) struct Supply<'a, M> {
     pub(crate) machine: &'a M,
     pub(crate) frames: &'a Frames,
     pub(crate) account: &'a Account,
+    /// Whose account it is, and whose the pages are.
+    pub(crate) vm: VmId,
 }
 
 impl<M> Clone for Supply<'_, M> {
@@ -33,26 +37,27 @@ impl<'a, M: Machine> Supply<'a, M> {
     /// Takes a frame that reads as zero.
     pub(crate) fn take(self, used_as: Use) -> Option<Hpa> {
         let frame = self.frames.allocate(used_as, self.account)?;
-        self.machine.zero(frame, 1);
+        self.prepare(frame, 1, used_as);
         Some(frame)
     }
 
     /// Gives a frame back that nobody else can reach.
     pub(crate) fn give(self, frame: Hpa) {
-        self.machine.given_back(frame, 1);
-        self.frames.free(frame, self.account);
+        self.forget_lines([(frame, 1)]);
+        self.give_forgotten(frame, 1);
     }
 
     /// Takes adjacent frames that read as zero, the first aligned to 2^`align_log2` bytes.
     pub(crate) fn take_run(self, count: u64, align_log2: u32, used_as: Use) -> Option<Hpa> {
         let first = self.frames.allocate_run(count, align_log2, used_as, self.account)?;
-        self.machine.zero(first, count);
+        self.prepare(first, count, used_as);
         Some(first)
     }
 
     /// Gives a run back that nobody else can reach.
     pub(crate) fn give_run(self, first: Hpa, count: u64) {
-        self.machine.given_back(first, count);
+        self.forget_lines([(first, count)]);
+        self.machine.told_given_back(first, count);
         self.frames.free_run(first, count, self.account);
     }
 
@@ -63,10 +68,44 @@ impl<'a, M: Machine> Supply<'a, M> {
 
     /// Gives the frames of a list back, against the proof that no CPU can reach them.
     pub(crate) fn give_list(self, list: FrameList, _proof: Flushed) {
-        list.drain(self.frames, |first, count| match count {
-            1 => self.give(first),
-            _ => self.give_run(first, count),
-        });
+        self.forget_lines(list.iter(self.frames));
+        list.drain(self.frames, |first, count| self.give_forgotten(first, count));
+    }
+
+    /// Makes frames that have left the allocator what they are taken for.
+    fn prepare(self, first: Hpa, count: u64, used_as: Use) {
+        let taken_as = if used_as == Use::Table { Taken::Table } else { Taken::Memory };
+        self.machine.told_taken(first, count, taken_as);
+        self.machine.zero(first, count);
+        match used_as {
+            Use::Page => self.machine.told_owner(first, count, Owner::Vm(self.vm)),
+            Use::Node => self.machine.told_owner(first, count, Owner::Hypervisor),
+            Use::Table | Use::Free => {}
+        }
+    }
+
+    /// Makes sure that nothing that a guest wrote comes to its pages once they are somebody else's: a line that is dirty in some
+    /// cache, or one that EL2 would read in place of what a guest wrote with its caches off. With FEAT_S2FWB there is none.
+    fn forget_lines(self, pages: impl IntoIterator<Item = (Hpa, u64)>) {
+        if self.machine.features().forced_write_back {
+            return;
+        }
+        let mut is_any = false;
+        for (first, count) in pages.into_iter().filter(|(first, _)| self.frames.record(*first).is_used_as(Use::Page)) {
+            self.machine.dc(Dc::CleanInvalidate, first, count * PAGE_SIZE);
+            is_any = true;
+        }
+        if is_any {
+            self.machine.dsb(Dsb::Sy);
+        }
+    }
+
+    fn give_forgotten(self, first: Hpa, count: u64) {
+        self.machine.told_given_back(first, count);
+        match count {
+            1 => self.frames.free(first, self.account),
+            _ => self.frames.free_run(first, count, self.account),
+        }
     }
 }
 

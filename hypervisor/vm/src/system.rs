@@ -16,6 +16,7 @@ use crate::loads::Loads;
 use crate::region::{Kind, Mapping, Vmar};
 use crate::space::Space;
 use crate::supply::Supply;
+use crate::told::{Owner, Taken};
 use crate::tree::Tree;
 use crate::vmo::{Backing, VmoId, Vmos};
 use crate::{Machine, VmConfig};
@@ -31,6 +32,9 @@ const FIRST_KOID: u64 = 1024;
 pub struct VmId(u8);
 
 impl VmId {
+    /// The VM that is made first.
+    pub const FIRST: Self = Self(0);
+
     /// Returns the names that VMs can have.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..MAX_VMS as u8).map(Self)
@@ -39,6 +43,11 @@ impl VmId {
     /// Returns the VM's number, counted from 0.
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// Returns the VM's number, counted from 1: 0 is the hypervisor's.
+    pub const fn number(self) -> u32 {
+        self.0 as u32 + 1
     }
 }
 
@@ -90,7 +99,12 @@ impl<M: Machine> System<M> {
         let frames = unsafe { Frames::new(memory) }?;
         // It is nobody's, and never given back.
         let zeros = frames.allocate(Use::Page, &Account::new(1))?;
+        machine.told_taken(zeros, 1, Taken::Memory);
         machine.zero(zeros, 1);
+        machine.told_owner(zeros, 1, Owner::Everyone);
+        let (records, pages) = frames.own_frames();
+        machine.told_taken(records, pages, Taken::Memory);
+        machine.told_owner(records, pages, Owner::Hypervisor);
         let loads = Mutex::new(Loads::new(&machine));
         Some(Self {
             machine,
@@ -125,7 +139,7 @@ impl<M: Machine> System<M> {
 
     fn new_vm(&self, id: VmId, config: &VmConfig, geometry: Geometry) -> Result<Vm, Status> {
         let account = Account::new(config.quota_frames);
-        let supply = Supply { machine: &self.machine, frames: &self.frames, account: &account };
+        let supply = Supply { machine: &self.machine, frames: &self.frames, account: &account, vm: id };
         let root = Vmar {
             koid: self.next_koid(),
             can_map: Perms::all(),
@@ -155,12 +169,12 @@ impl<M: Machine> System<M> {
         let root = supply.take_run(tables, align_log2, Use::Table).ok_or(Status::NO_MEMORY)?;
         let all = self.machine.features();
         let used = Features { bbm: config.bbm.map_or(all.bbm, |most| most.min(all.bbm)), ..*all };
-        Ok(Stage2::new(geometry, &used, root))
+        Ok(Stage2::new(geometry, &used, root).numbered(supply.vm.number()))
     }
 
     /// Makes the VM's RAM and maps it, readable, writable and executable.
     fn map_new_ram(&self, supply: Supply<'_, M>, space: &mut Space, id: VmId, size: u64) -> Result<VmoId, Status> {
-        let mut vmos = self.vmos.lock();
+        let mut vmos = self.lock_vmos();
         space.regions.reserve(supply, 1)?;
         let ram = self.create_vmo(&mut vmos, supply, id, size, VmoOptions::empty(), Backing::Paged)?;
         vmos.promise_links(supply, 1)?;
@@ -180,7 +194,7 @@ impl<M: Machine> System<M> {
     /// - NO_MEMORY: there is no frame for a page of it.
     pub fn write_ram(&self, id: VmId, to: Ipa, bytes: &[u8]) -> Result<(), Status> {
         let vm = self.vm(id);
-        let mut vmos = self.vmos.lock();
+        let mut vmos = self.lock_vmos();
         let mut offset = to.0.checked_sub(RAM_BASE).ok_or(Status::OUT_OF_RANGE)?;
         if !vmos[vm.ram].holds(offset, bytes.len() as u64) {
             return Err(Status::OUT_OF_RANGE);
@@ -197,7 +211,7 @@ impl<M: Machine> System<M> {
 
     /// Returns the shape of the VM's tree.
     pub fn geometry(&self, id: VmId) -> Geometry {
-        self.vm(id).tree.lock().geometry()
+        self.tree(id).geometry()
     }
 
     /// Returns the machine.
@@ -212,7 +226,7 @@ impl<M: Machine> System<M> {
 
     /// Returns how many VMOs and mappings there are in all.
     pub fn object_counts(&self) -> (u32, u32) {
-        self.vmos.lock().counts()
+        self.lock_vmos().counts()
     }
 
     /// Returns the VM that `id` was given for.
@@ -229,7 +243,7 @@ impl<M: Machine> System<M> {
     }
 
     pub(crate) fn supply(&self, id: VmId) -> Supply<'_, M> {
-        Supply { machine: &self.machine, frames: &self.frames, account: &self.vm(id).account }
+        Supply { machine: &self.machine, frames: &self.frames, account: &self.vm(id).account, vm: id }
     }
 
     pub(crate) fn next_koid(&self) -> u64 {

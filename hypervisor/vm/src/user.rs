@@ -32,7 +32,7 @@ impl<'a, M: Machine> Reader<'a, M> {
     /// INVALID_ARGS: not all of it is mapped readable.
     pub(crate) fn new(system: &'a System<M>, vm: VmId, base: u64, len: u64) -> Result<Self, Status> {
         let space = system.vm(vm).space.lock();
-        check(&space, &system.vmos.lock(), base, len, Perms::READ)?;
+        check(&space, &system.lock_vmos(), base, len, Perms::READ)?;
         Ok(Self { system, vm, base })
     }
 
@@ -43,7 +43,7 @@ impl<'a, M: Machine> Reader<'a, M> {
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(in_page(at, rest.len()));
             let space = self.system.vm(self.vm).space.lock();
-            let vmos = self.system.vmos.lock();
+            let vmos = self.system.lock_vmos();
             let (vmo, vmo_offset) = locate(&space, &vmos, at, Perms::READ)?;
             self.system.read_page(&vmos, vmo, vmo_offset, now);
             at += now.len() as u64;
@@ -62,11 +62,11 @@ impl<'a, M: Machine> Writer<'a, M> {
     /// - INVALID_ARGS: not all of it is mapped writable.
     /// - NO_MEMORY: there is no frame for one of its pages.
     pub(crate) fn new(system: &'a System<M>, vm: VmId, base: u64, len: u64, used: u64) -> Result<Self, Status> {
-        check(&system.vm(vm).space.lock(), &system.vmos.lock(), base, len, Perms::WRITE)?;
+        check(&system.vm(vm).space.lock(), &system.lock_vmos(), base, len, Perms::WRITE)?;
         let mut at = base;
         while at < base + used.min(len) {
             let space = system.vm(vm).space.lock();
-            let mut vmos = system.vmos.lock();
+            let mut vmos = system.lock_vmos();
             let (vmo, offset) = locate(&space, &vmos, at, Perms::WRITE)?;
             system.page_for_write(&mut vmos, vmo, offset / PAGE_SIZE)?;
             at = (at + 1).next_multiple_of(PAGE_SIZE);
@@ -81,7 +81,7 @@ impl<'a, M: Machine> Writer<'a, M> {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(in_page(at, rest.len()));
             let space = self.system.vm(self.vm).space.lock();
-            let mut vmos = self.system.vmos.lock();
+            let mut vmos = self.system.lock_vmos();
             let (vmo, vmo_offset) = locate(&space, &vmos, at, Perms::WRITE)?;
             self.system.write_page(&mut vmos, vmo, vmo_offset, now)?;
             at += now.len() as u64;

@@ -19,7 +19,7 @@ use crate::tree::Wanted;
 use crate::vmo::{Link, Pages, Vmo, VmoId};
 
 /// A VM whose space is locked.
-pub(crate) struct Locked<'a, M> {
+pub(crate) struct Locked<'a, M: Machine> {
     pub(crate) system: &'a System<M>,
     pub(crate) vm: &'a Vm,
     pub(crate) id: VmId,
@@ -28,10 +28,10 @@ pub(crate) struct Locked<'a, M> {
     promised: u32,
 }
 
-impl<M> Drop for Locked<'_, M> {
+impl<M: Machine> Drop for Locked<'_, M> {
     fn drop(&mut self) {
         if self.promised > 0 {
-            self.system.vmos.lock().give_up_links(self.promised);
+            self.system.lock_vmos().give_up_links(self.promised);
         }
     }
 }
@@ -65,7 +65,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     pub(crate) fn reserve_mappings(&mut self, count: u32) -> Result<(), Status> {
         let supply = self.system.supply(self.id);
         self.space.regions.reserve(supply, count)?;
-        self.system.vmos.lock().promise_links(supply, count)?;
+        self.system.lock_vmos().promise_links(supply, count)?;
         self.promised += count;
         Ok(())
     }
@@ -111,7 +111,7 @@ impl<'a, M: Machine> Locked<'a, M> {
 
     fn link(&mut self, base: u64, size: u64, new: NewMapping) -> Id<Link> {
         self.promised -= 1;
-        self.system.vmos.lock().link(new.vmo, self.id, base, size, new.vmo_offset)
+        self.system.lock_vmos().link(new.vmo, self.id, base, size, new.vmo_offset)
     }
 
     fn insert_mapping(&mut self, parent: RegionId, base: u64, size: u64, new: NewMapping, link: Id<Link>) -> RegionId {
@@ -160,7 +160,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     fn unmap_tables(&mut self, base: u64, size: u64) -> Result<(), Status> {
         let mut supply = self.system.supply(self.id);
         let range = IpaRange::new(Ipa(base), size);
-        let unmapped = self.vm.tree.lock().unmap(&self.system.machine, &mut supply, [range]);
+        let unmapped = self.system.tree(self.id).unmap(&self.system.machine, &mut supply, [range]);
         unmapped.map(drop).map_err(out_of_tables)
     }
 
@@ -169,7 +169,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     fn clear_tables(&mut self, base: u64, size: u64) {
         let mut supply = self.system.supply(self.id);
         let range = IpaRange::new(Ipa(base), size);
-        let _ = self.vm.tree.lock().unmap_at_least(&self.system.machine, &mut supply, range);
+        let _ = self.system.tree(self.id).unmap_at_least(&self.system.machine, &mut supply, range);
     }
 
     fn child_above(&self, vmar: RegionId, address: u64) -> Option<RegionId> {
@@ -233,14 +233,14 @@ impl<'a, M: Machine> Locked<'a, M> {
     fn remove(&mut self, id: RegionId) {
         let region = self.space.remove_mapping(id);
         if let Kind::Mapping(mapping) = region.kind {
-            let vmo = self.system.vmos.lock().unlink(mapping.link);
+            let vmo = self.system.lock_vmos().unlink(mapping.link);
             self.system.release_vmo(vmo);
         }
     }
 
     fn relink(&mut self, id: RegionId) {
         let (region, mapping) = (&self.space.regions[id], self.space.mapping(id));
-        self.system.vmos.lock().relink(mapping.link, region.base, region.size, mapping.vmo_offset);
+        self.system.lock_vmos().relink(mapping.link, region.base, region.size, mapping.vmo_offset);
     }
 
     /// Gives all mappings in the range, which has no gaps, the permissions. Room for it is reserved.
@@ -269,7 +269,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         }
         let mut supply = self.system.supply(self.id);
         let range = IpaRange::new(Ipa(base), size);
-        let protected = self.vm.tree.lock().protect(&self.system.machine, &mut supply, range, perms);
+        let protected = self.system.tree(self.id).protect(&self.system.machine, &mut supply, range, perms);
         protected.map(drop).map_err(out_of_tables)
     }
 
@@ -295,7 +295,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         let address_of = |number: u64| region_base + ((number - first_number) << PAGE_SHIFT);
         let (mut number, end) = (number_at(stretch.base), number_at(stretch.end));
         loop {
-            let vmos = self.system.vmos.lock();
+            let vmos = self.system.lock_vmos();
             let vmo = &vmos[mapping.vmo];
             let end = end.min(vmo.page_count());
             let Some((first, _)) = vmo.next_page(number).filter(|(first, _)| *first < end) else { return Ok(()) };
@@ -310,7 +310,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     fn map_run(&self, vmo: &Vmo, first: u64, range: IpaRange, perms: Perms) -> Result<(), Status> {
         let mut supply = self.system.supply(self.id);
         let source = vmo.shown_at(range, first, Attributes::normal(perms));
-        let mapped = self.vm.tree.lock().map(&self.system.machine, &mut supply, range, source);
+        let mapped = self.system.tree(self.id).map(&self.system.machine, &mut supply, range, source);
         mapped.map(drop).map_err(out_of_tables)
     }
 }

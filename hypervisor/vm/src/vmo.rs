@@ -320,7 +320,7 @@ impl<M: Machine> System<M> {
         let pages = size >> PAGE_SHIFT;
         let first = supply.take_run(pages, align_log2, Use::Page).ok_or(Status::NO_MEMORY)?;
         let backing = Backing::Contiguous(first);
-        let made = self.create_vmo(&mut self.vmos.lock(), supply, payer, size, VmoOptions::empty(), backing);
+        let made = self.create_vmo(&mut self.lock_vmos(), supply, payer, size, VmoOptions::empty(), backing);
         if made.is_err() {
             supply.give_run(first, pages);
         }
@@ -329,7 +329,7 @@ impl<M: Machine> System<M> {
 
     /// Ends a use of the VMO. After the last one its frames are given back, with no lock held.
     pub(crate) fn release_vmo(&self, id: VmoId) {
-        let Some(mut vmo) = self.vmos.lock().release(id) else { return };
+        let Some(mut vmo) = self.lock_vmos().release(id) else { return };
         let supply = self.supply(vmo.payer);
         match vmo.backing {
             Backing::Paged => supply.give_list(self.take_pages(&mut vmo, 0, u64::MAX), Flushed::never_mapped()),

@@ -1,7 +1,7 @@
 //! What `vmo_op_range`, and `vmar_op_range` through a mapping, do to a VMO.
 
 use abi::{PAGE_SIZE, Status, VmoOp};
-use vmsa::PAGE_SHIFT;
+use vmsa::{Dc, PAGE_SHIFT};
 
 use crate::Machine;
 use crate::system::System;
@@ -19,8 +19,8 @@ impl<M: Machine> System<M> {
             VmoOp::Prefetch => self.pages_inside(id, offset, len).map(drop),
             // Hints are for pagers; of other VMOs not even the range is tested.
             VmoOp::DontNeed | VmoOp::AlwaysNeed => Ok(()),
-            VmoOp::CacheSync | VmoOp::CacheClean => self.clean_range(id, offset, len, false),
-            VmoOp::CacheCleanInvalidate => self.clean_range(id, offset, len, true),
+            VmoOp::CacheSync | VmoOp::CacheClean => self.clean_range(id, offset, len, Dc::Clean),
+            VmoOp::CacheCleanInvalidate => self.clean_range(id, offset, len, Dc::CleanInvalidate),
             VmoOp::CacheInvalidate | VmoOp::Lock | VmoOp::Unlock | VmoOp::TryLock => Err(Status::NOT_SUPPORTED),
         }
     }
@@ -37,7 +37,7 @@ impl<M: Machine> System<M> {
 
     /// Takes frames back. Tests, in Zircon's order: the kind, the range, nothing to do, alignment.
     fn decommit_range(&self, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
-        if self.vmos.lock()[id].backing != Backing::Paged {
+        if self.lock_vmos()[id].backing != Backing::Paged {
             return Err(Status::NOT_SUPPORTED);
         }
         let (first, end) = self.pages_inside(id, offset, len)?;
@@ -55,7 +55,7 @@ impl<M: Machine> System<M> {
     /// Another vCPU may commit a chunk across an end of them anew while the lock is free: where that cannot be split either,
     /// what lies before it is taken back and the rest is not.
     fn split_around(&self, id: VmoId, first: u64, end: u64) -> Result<(), Status> {
-        let mut vmos = self.vmos.lock();
+        let mut vmos = self.lock_vmos();
         self.split_before(&mut vmos, id, first)?;
         self.split_before(&mut vmos, id, end)
     }
@@ -73,7 +73,7 @@ impl<M: Machine> System<M> {
         })
     }
 
-    fn clean_range(&self, id: VmoId, offset: u64, len: u64, invalidate: bool) -> Result<(), Status> {
+    fn clean_range(&self, id: VmoId, offset: u64, len: u64, op: Dc) -> Result<(), Status> {
         if len == 0 {
             return Err(Status::INVALID_ARGS);
         }
@@ -82,7 +82,7 @@ impl<M: Machine> System<M> {
             let mut at = first;
             while let Some((number, _)) = vmos[id].next_page(at).filter(|(number, _)| *number < end) {
                 let Some(run) = vmos[id].run(number, end) else { break };
-                self.machine.clean_caches(run.frame, run.len(), invalidate);
+                self.machine.clean_caches(run.frame, run.len(), op);
                 at = number + run.count;
             }
             Ok(())
@@ -95,7 +95,7 @@ impl<M: Machine> System<M> {
     ///
     /// OUT_OF_RANGE: not all of the range is in the VMO.
     fn pages_inside(&self, id: VmoId, offset: u64, len: u64) -> Result<(u64, u64), Status> {
-        if !self.vmos.lock()[id].holds(offset, len) {
+        if !self.lock_vmos()[id].holds(offset, len) {
             return Err(Status::OUT_OF_RANGE);
         }
         if len == 0 {

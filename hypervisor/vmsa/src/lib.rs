@@ -16,7 +16,7 @@ mod syndrome;
 mod tlbi;
 
 pub use address::{Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE};
-pub use barrier::Dsb;
+pub use barrier::{Dc, Dsb};
 pub use descriptor::{Attributes, Codec, Dirty, Entry, Leaf, MemoryType, Perms};
 pub use features::{BbmLevel, DirtyLevel, Features, IdRegisters};
 pub use geometry::{Geometry, GeometryError, Vmid, vttbr};

@@ -23,6 +23,8 @@ pub(crate) struct Executable {
     pub(crate) target: String,
     /// Whether it is a test of its own, in a package's `tests/`.
     pub(crate) is_integration_test: bool,
+    /// It is a program of tests, and not one that tests need.
+    pub(crate) is_test: bool,
     /// Where it is.
     pub(crate) path: PathBuf,
 }
@@ -80,6 +82,7 @@ fn read_executable(message: &Value, package: &str) -> Option<Executable> {
         package_dir: Path::new(message["manifest_path"].as_str()?).parent()?.into(),
         target: message["target"]["name"].as_str()?.into(),
         is_integration_test: message["target"]["kind"][0] == "test",
+        is_test: message["profile"]["test"] == true,
         path: message["executable"].as_str()?.into(),
     })
 }

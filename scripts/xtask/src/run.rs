@@ -1,11 +1,11 @@
 //! `scripts/run`: the tour, or another guest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use qemu::{Emulator, Machine, Memory, check_guest};
+use qemu::{Emulator, Machine, Memory, check_guest, count_trace, create_trace};
 
 use crate::images;
 
@@ -21,6 +21,7 @@ Examples:
   scripts/run                                       the tour
   scripts/run --cpu cortex-a57 --log debug          the tour on an older CPU, with the hypervisor's log
   scripts/run --guest my.elf --append 'ram=128M'    a guest of yours, with boot arguments of its own
+  scripts/run --trace tour.trace                    the tour, with every event recorded
   scripts/run --gdb                                 the tour, once a debugger says so
   scripts/run --icount --qemu-args '-d int'         each instruction counted, each exception told by QEMU
 
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// What the hypervisor logs: messages of this level and graver ones
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: Level,
+    /// Records every event that the oracle judges in FILE, for `cargo xtask judge`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Counts instructions, so that two runs are alike
     #[arg(long)]
     icount: bool,
@@ -80,11 +84,29 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(guest) = &options.guest {
         check_guest(guest, options.memory)?;
     }
+    if let Some(trace) = &options.trace {
+        create_trace(trace)?;
+    }
     let machine = assemble(options)?;
     if options.gdb {
         eprintln!("QEMU waits for a debugger: {}", Machine::debugger_command(&machine.hypervisor));
     }
-    Ok(ExitCode::from(machine.run(&emulator)?.code()))
+    let code = machine.run(&emulator)?.code();
+    Ok(ExitCode::from(match &options.trace {
+        Some(trace) => code_with_trace(code, trace),
+        None => code,
+    }))
+}
+
+/// Returns the exit code of a run that was recorded: what is lost of a trace is told, and is no success.
+fn code_with_trace(code: u8, trace: &Path) -> u8 {
+    match count_trace(trace) {
+        Ok(_) => code,
+        Err(cut) => {
+            eprintln!("scripts/run: {cut}");
+            code.max(1)
+        }
+    }
 }
 
 fn assemble(options: &Options) -> Result<Machine> {
@@ -99,6 +121,7 @@ fn assemble(options: &Options) -> Result<Machine> {
         smp: options.smp,
         memory: options.memory,
         log: level.get_name().into(),
+        trace: options.trace.clone(),
         icount: options.icount,
         gdb: options.gdb,
         extra: options.qemu_args.split_whitespace().map(String::from).collect(),

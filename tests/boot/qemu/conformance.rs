@@ -1,10 +1,11 @@
-//! The conformance guest's cases, each booted on its own.
+//! The conformance guest's cases, each booted on its own, and recorded: every event of it is judged live and in the trace.
 
 use libtest_mimic::{Failed, Trial};
 use qemu::Machine;
 
-use crate::boot::{CPUS, boot, succeeds_with};
+use crate::boot::{CPUS, succeeds_with};
 use crate::images::{Case, Images};
+use crate::trace::boot_recorded;
 
 /// Returns a trial for each case and CPU model, or one that fails where the guest does not list its cases.
 pub(crate) fn trials(images: &Images) -> Vec<Trial> {
@@ -28,5 +29,5 @@ fn trial(images: &Images, cpu: &str, case: &Case) -> Trial {
     let machine = Machine { cpu: cpu.into(), ..machine(images, case) };
     let passed = format!("PASS {}\n", case.name);
     let name = format!("conformance/{cpu}/{}", case.name);
-    Trial::ignorable_test(name, move || boot(&machine, |said| succeeds_with(said, &[&passed])))
+    Trial::ignorable_test(name, move || boot_recorded(&machine, |said| succeeds_with(said, &[&passed])))
 }

@@ -12,6 +12,7 @@ mod planted;
 mod refusals;
 mod script;
 mod tour;
+mod trace;
 
 use images::Images;
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -26,7 +27,7 @@ fn main() {
 }
 
 fn all(images: &Images) -> Vec<Trial> {
-    let families: [fn(&Images) -> Vec<Trial>; 7] = [
+    let families: [fn(&Images) -> Vec<Trial>; 8] = [
         tour::trials,
         conformance::trials,
         machine::trials,
@@ -34,6 +35,7 @@ fn all(images: &Images) -> Vec<Trial> {
         refusals::trials,
         planted::trials,
         script::trials,
+        trace::trials,
     ];
     families.into_iter().flat_map(|trials| trials(images)).collect()
 }

@@ -22,6 +22,8 @@ const WRONG_OPTIONS: &[(&str, &[&str], &str)] = &[
     ("memory-too-small", &["--memory", "255M"], "256M to 64G"),
     ("memory-too-large", &["--memory", "65G"], "256M to 64G"),
     ("cpu", &["--cpu", "cortex-a1"], "no CPU model"),
+    ("trace", &["--trace", "/nowhere/run.trace"], "/nowhere/run.trace cannot be written"),
+    ("trace-no-file", &["--trace", "/dev/full"], "/dev/full is not a file"),
 ];
 
 type Spoil = fn(Vec<u8>) -> Vec<u8>;

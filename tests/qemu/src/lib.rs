@@ -11,6 +11,7 @@ mod machine;
 mod memory;
 mod refused;
 mod serial;
+mod trace;
 
 pub use child::Ended;
 pub use emulator::{Emulator, OLDEST, Version};
@@ -19,3 +20,4 @@ pub use machine::{Machine, Transcript};
 pub use memory::Memory;
 pub use refused::Refused;
 pub use serial::Demux;
+pub use trace::{count_trace, create_trace};

@@ -34,6 +34,8 @@ pub struct Machine {
     pub memory: Memory,
     /// The least severe level that the hypervisor logs: `error`, `warn`, `info`, `debug` or `trace`.
     pub log: String,
+    /// The file that the hypervisor's trace of all events goes to.
+    pub trace: Option<PathBuf>,
     /// Whether instructions are counted, which makes two runs alike.
     pub icount: bool,
     /// Whether QEMU waits for a debugger on TCP port 1234 before the first instruction.
@@ -66,6 +68,7 @@ impl Machine {
             smp: 1,
             memory: Memory::default(),
             log: "warn".into(),
+            trace: None,
             icount: false,
             gdb: false,
             extra: Vec::new(),
@@ -127,12 +130,17 @@ impl Machine {
         add("-cpu", self.cpu.clone().into());
         add("-smp", self.smp.to_string().into());
         add("-kernel", self.hypervisor.clone().into());
-        add("-append", format!("log={}", self.log).into());
+        let trace = if self.trace.is_some() { " trace=on" } else { "" };
+        add("-append", format!("log={}{trace}", self.log).into());
         add("-device", self.guest_loader());
         if self.icount {
             add("-icount", "shift=0,sleep=off".into());
         }
         arguments.extend(FIXED.split(' ').map(OsString::from));
+        if let Some(trace) = &self.trace {
+            arguments.extend(TRACE_CONSOLE.split(' ').map(OsString::from));
+            arguments.extend(["-chardev".into(), trace_file(trace)]);
+        }
         if self.gdb {
             arguments.extend(["-s".into(), "-S".into()]);
         }
@@ -161,9 +169,20 @@ impl Machine {
 /// no hypervisor can keep from EL1: so all of it but the exit is left to a debugger, and not to the host's files and shell.
 const FIXED: &str = "-nodefaults -display none -serial stdio -no-reboot -semihosting-config enable=on,target=gdb";
 
+/// The device that a trace leaves the machine by: only the hypervisor has it mapped, and all that it can reach is one file. What
+/// is written is out of QEMU's hands when the device has been notified: no thread of its own has to come to it first.
+const TRACE_CONSOLE: &str = "-global virtio-mmio.force-legacy=off -global virtio-mmio.ioeventfd=off \
+    -device virtio-serial-device,max_ports=1 -device virtconsole,chardev=trace";
+
 /// Whether the host can hand out memory that it does not have until it is touched. Without that, a machine with more RAM
 /// than the host has does not start; only Linux does it.
 const RESERVES_NOTHING: bool = cfg!(target_os = "linux");
+
+fn trace_file(path: &Path) -> OsString {
+    let mut file = OsString::from("file,id=trace,path=");
+    file.push(quote(path.as_os_str()));
+    file
+}
 
 fn machine_type() -> String {
     let backend = if RESERVES_NOTHING { ",memory-backend=ram" } else { "" };
@@ -217,15 +236,23 @@ mod tests {
             smp: 4,
             memory: "1536M".parse().unwrap(),
             log: "trace".into(),
+            trace: Some("a,b.trace".into()),
             icount: true,
             gdb: true,
             extra: vec!["-d".into(), "int".into()],
             ..Machine::new("h.elf", "g.elf")
         };
         let line = machine.arguments().join(OsStr::new(" ")).into_string().unwrap();
-        for part in
-            ["-cpu cortex-a57", "-smp 4", "-m 1536M", "log=trace", "-icount shift=0,sleep=off", "-s -S", "-d int"]
-        {
+        for part in [
+            "-cpu cortex-a57",
+            "-smp 4",
+            "-m 1536M",
+            "log=trace trace=on",
+            "-device virtconsole,chardev=trace -chardev file,id=trace,path=a,,b.trace",
+            "-icount shift=0,sleep=off",
+            "-s -S",
+            "-d int",
+        ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
     }

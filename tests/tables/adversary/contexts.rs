@@ -5,7 +5,7 @@ use super::*;
 /// Another tree's root, with pages of its own.
 fn other_root(litmus: &Litmus, vmid: Vmid) -> u64 {
     let other = vttbr(litmus.frame(8), vmid);
-    litmus.sim.root_made(other, litmus.geometry, BbmLevel::BreakFirst);
+    litmus.sim.root_made(1, other, litmus.geometry, BbmLevel::BreakFirst);
     other
 }
 
@@ -110,7 +110,7 @@ fn a_new_tree_at_an_old_root_is_another_tree() {
         litmus.invalidate(ops);
         let before = litmus.rules().len();
         litmus.sim.handed_over(litmus.root);
-        litmus.sim.root_made(litmus.vttbr(), litmus.geometry, BbmLevel::BreakFirst);
+        litmus.sim.root_made(1, litmus.vttbr(), litmus.geometry, BbmLevel::BreakFirst);
         litmus.sim.set_vttbr_now(litmus.vttbr());
         let news = litmus.rules().split_off(before);
         assert_eq!(news.last().map(String::as_str), rules.last().copied());
@@ -129,7 +129,7 @@ fn a_tree_without_a_vmid_leaves_nothing() {
     litmus.page(0, leaf(B, RW));
     litmus.sim.handed_over(A);
     let again = vttbr(litmus.root, Vmid(7));
-    litmus.sim.root_made(again, litmus.geometry, BbmLevel::BreakFirst);
+    litmus.sim.root_made(1, again, litmus.geometry, BbmLevel::BreakFirst);
     litmus.sim.set_vttbr_now(again);
     assert_eq!(litmus.sim.agreed(again, litmus.geometry, BASE), Some(Some((B, RW))));
     litmus.breaks(&[]);
@@ -194,7 +194,7 @@ fn what_a_tree_lost_is_left_for_the_next_under_its_vmid() {
         litmus.sim.set_vttbr_now(vttbr(Hpa(0), Vmid(2)));
         litmus.tlbi(Tlbi::All);
         litmus.sim.dsb(Dsb::Ish);
-        litmus.sim.root_made(litmus.vttbr(), litmus.geometry, BbmLevel::BreakFirst);
+        litmus.sim.root_made(1, litmus.vttbr(), litmus.geometry, BbmLevel::BreakFirst);
         litmus.page(0, leaf(A, RW));
         litmus.page(0, Entry::Invalid);
         let other = other_root(&litmus, VMID);

@@ -110,7 +110,7 @@ impl<M: Machine> Caller<'_, M> {
     fn retain(&self, locked: &mut Locked<'_, M>, object: Object) {
         match object {
             Object::Vmar(id) => locked.space.vmar_mut(id).handles += 1,
-            Object::Vmo(id) => self.system.vmos.lock()[id].retain(),
+            Object::Vmo(id) => self.system.lock_vmos()[id].retain(),
             Object::Vm(_) => {}
         }
     }

@@ -47,7 +47,7 @@ impl<M: Machine> Caller<'_, M> {
         let Entry { object, rights, .. } = self.entry(&locked, 0)?;
         let (koid, object_type) = match object {
             Object::Vmar(id) => (locked.space.vmar(id).koid, ObjectType::Vmar),
-            Object::Vmo(id) => (self.system.vmos.lock()[id].koid, ObjectType::Vmo),
+            Object::Vmo(id) => (self.system.lock_vmos()[id].koid, ObjectType::Vmo),
             Object::Vm(id) => (self.system.vm(id).koid, ObjectType::Guest),
         };
         // A VMAR belongs to its VM, as in Zircon to its process.
@@ -73,7 +73,7 @@ impl<M: Machine> Caller<'_, M> {
         self.with_vmo(
             |_| Ok(()),
             |id, rights| {
-                let vmos = self.system.vmos.lock();
+                let vmos = self.system.lock_vmos();
                 Ok(record_of(&vmos[id], rights, vmos.mappers(id).count() as u64))
             },
         )
@@ -88,7 +88,7 @@ impl<M: Machine> Caller<'_, M> {
         if !locked.space.regions[vmar].holds(address, 1) {
             return Err(Status::OUT_OF_RANGE);
         }
-        let walk = locked.vm.tree.lock().walk(&self.system.machine, Ipa(address)).ok_or(Status::OUT_OF_RANGE)?;
+        let walk = self.system.tree(self.id).walk(&self.system.machine, Ipa(address)).ok_or(Status::OUT_OF_RANGE)?;
         Ok(Reply::three([walk.descriptor, u64::from(walk.level.number()), walk.table.page_number()]))
     }
 
@@ -112,7 +112,7 @@ impl<M: Machine> Caller<'_, M> {
 
     fn counters(&self, id: VmId) -> [u64; COUNT] {
         let vm = self.system.vm(id);
-        let stats = vm.tree.lock().stats();
+        let stats = self.system.tree(self.id).stats();
         let mut counters = [0; COUNT];
         for (counter, value) in Counter::ALL.iter().zip(&mut counters) {
             *value = match counter {

@@ -199,7 +199,7 @@ impl<'a, M: Machine> Caller<'a, M> {
             let locked = self.lock();
             let (vmo, rights) = self.vmo(&locked, 0)?;
             check(rights)?;
-            self.system.vmos.lock()[vmo].retain();
+            self.system.lock_vmos()[vmo].retain();
             (vmo, rights)
         };
         let result = work(vmo, rights);

@@ -1,13 +1,14 @@
 //! `vmar_op_range`: an operation on the VMOs that are mapped in a range.
 
 use abi::{PAGE_SIZE, Rights, Status, VmarOp, VmoOp};
-use vmsa::Perms;
+use vmsa::{Ipa, IpaRange, Perms};
 
 use super::{Caller, Reply, demand};
 use crate::Dialect;
 use crate::Machine;
 use crate::region::RegionId;
 use crate::space::whole_pages;
+use crate::told::Work;
 use crate::vmar::Locked;
 use crate::vmo::VmoId;
 
@@ -109,7 +110,7 @@ impl<M: Machine> Caller<'_, M> {
         if !mapping.caps.contains(needed(operation.op)) {
             return Err(Status::ACCESS_DENIED);
         }
-        self.system.vmos.lock()[mapping.vmo].retain();
+        self.system.lock_vmos()[mapping.vmo].retain();
         let (vmo, vmo_offset) = (mapping.vmo, mapping.vmo_offset + (at - region.base));
         Ok(Part { mapping: id, vmo, vmo_offset, base: at, end: region.end().min(operation.end) })
     }
@@ -118,11 +119,11 @@ impl<M: Machine> Caller<'_, M> {
         if let Some(op) = vmo_op(op) {
             self.system.vmo_operation(part.vmo, op, part.vmo_offset, part.end - part.base)?;
         }
-        if enters_tables(op) { self.map_part(part) } else { Ok(()) }
+        if enters_tables(op) { self.map_part(op, part) } else { Ok(()) }
     }
 
     /// Enters the part's pages in the tables, if the mapping is still what it was.
-    fn map_part(&self, part: Part) -> Result<(), Status> {
+    fn map_part(&self, op: VmarOp, part: Part) -> Result<(), Status> {
         let locked = self.lock();
         let is_same = locked.space.regions.get(part.mapping).is_some_and(|region| {
             let shows_vmo = |mapping: &crate::region::Mapping| {
@@ -135,7 +136,9 @@ impl<M: Machine> Caller<'_, M> {
         if !is_same {
             return Err(Status::BAD_STATE);
         }
-        locked.map_present(part.mapping, part.base, part.end)
+        let work = if op == VmarOp::Commit { Work::Commit } else { Work::Map };
+        let range = IpaRange { start: Ipa(part.base), end: Ipa(part.end) };
+        self.system.operate(work, self.id, range, None, || locked.map_present(part.mapping, part.base, part.end))
     }
 }
 

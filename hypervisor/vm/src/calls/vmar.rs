@@ -2,13 +2,14 @@
 //! `vm_address_region_dispatcher.cc`, `vm_address_region.cc`); each function's table lists them.
 
 use abi::{Alignment, PAGE_SIZE, Rights, Status, VmOptions};
-use vmsa::Perms;
+use vmsa::{Ipa, IpaRange, Perms};
 
 use super::{Caller, Reply, demand};
 use crate::Machine;
 use crate::handles::Object;
 use crate::region::{Kind, RegionId, Vmar, can_map_of, perms_of, perms_of_bits};
 use crate::space::whole_pages;
+use crate::told::Work;
 use crate::tree::{Tree, Wanted};
 use crate::vmar::{Locked, NewMapping};
 
@@ -86,13 +87,15 @@ impl<M: Machine> Caller<'_, M> {
         let caps = perms_of_rights(allowed);
         let base = place(&mut locked, parent, options, offset, size, caps)?;
         let new = NewMapping { vmo, vmo_offset, caps, perms };
-        self.map_at(&mut locked, parent, options, base, size, new)?;
+        self.system.operate(Work::Map, self.id, IpaRange::new(Ipa(base), size), None, || {
+            self.map_at(&mut locked, parent, options, base, size, new)
+        })?;
         Ok(Reply::one(base))
     }
 
     /// Checks what the options demand of the VMO.
     fn check_vmo_kind(&self, vmo: crate::vmo::VmoId, options: VmOptions) -> Result<(), Status> {
-        let kind = self.system.vmos.lock()[vmo].options;
+        let kind = self.system.lock_vmos()[vmo].options;
         let is_refused = options.contains(VmOptions::REQUIRE_NON_RESIZABLE)
             && kind.contains(abi::VmoOptions::RESIZABLE)
             || !options.contains(VmOptions::ALLOW_FAULTS) && kind.contains(abi::VmoOptions::DISCARDABLE);
@@ -152,7 +155,8 @@ impl<M: Machine> Caller<'_, M> {
         let may_destroy = !dialect.unmap_needs_op_children || rights.contains(Rights::OP_CHILDREN);
         check_sub_regions(&locked, vmar, base, size, may_destroy)?;
         locked.reserve_unmap(vmar, base, size)?;
-        locked.unmap(vmar, base, size)?;
+        let range = IpaRange::new(Ipa(base), size);
+        self.system.operate(Work::Unmap, self.id, range, None, || locked.unmap(vmar, base, size))?;
         Ok(Reply::DONE)
     }
 
@@ -173,7 +177,8 @@ impl<M: Machine> Caller<'_, M> {
         check_live_range(&locked, vmar, base, size)?;
         check_protect(&locked, vmar, rights, base, base + size, perms)?;
         locked.reserve_protect(base, size)?;
-        locked.protect(vmar, base, size, perms)?;
+        let range = IpaRange::new(Ipa(base), size);
+        self.system.operate(Work::Protect, self.id, range, Some(perms), || locked.protect(vmar, base, size, perms))?;
         Ok(Reply::DONE)
     }
 
@@ -188,8 +193,12 @@ impl<M: Machine> Caller<'_, M> {
         if !locked.space.vmar(vmar).is_alive {
             return Err(Status::BAD_STATE);
         }
-        locked.destroy(vmar);
-        Ok(Reply::DONE)
+        let region = &locked.space.regions[vmar];
+        let range = IpaRange::new(Ipa(region.base), region.size);
+        self.system.operate(Work::Unmap, self.id, range, None, || {
+            locked.destroy(vmar);
+            Ok(Reply::DONE)
+        })
     }
 }
 

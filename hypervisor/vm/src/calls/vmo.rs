@@ -24,7 +24,7 @@ impl<M: Machine> Caller<'_, M> {
             return Err(Status::INVALID_ARGS);
         }
         let supply = self.system.supply(self.id);
-        let made = self.system.create_vmo(&mut self.system.vmos.lock(), supply, self.id, size, options, Backing::Paged);
+        let made = self.system.create_vmo(&mut self.system.lock_vmos(), supply, self.id, size, options, Backing::Paged);
         self.give_vmo(made?, options)
     }
 
@@ -70,7 +70,7 @@ impl<M: Machine> Caller<'_, M> {
                 let buffer = user::Writer::new(self.system, self.id, buffer, len, len)?;
                 by_batches(offset, len, |at, bytes| {
                     {
-                        let vmos = self.system.vmos.lock();
+                        let vmos = self.system.lock_vmos();
                         if !vmos[vmo].holds(at, bytes.len() as u64) {
                             return Err(Status::OUT_OF_RANGE);
                         }
@@ -92,7 +92,7 @@ impl<M: Machine> Caller<'_, M> {
                 let buffer = user::Reader::new(self.system, self.id, buffer, len)?;
                 by_batches(offset, len, |at, bytes| {
                     buffer.read(at - offset, bytes)?;
-                    let mut vmos = self.system.vmos.lock();
+                    let mut vmos = self.system.lock_vmos();
                     if !vmos[vmo].holds(at, bytes.len() as u64) {
                         return Err(Status::OUT_OF_RANGE);
                     }
@@ -103,12 +103,12 @@ impl<M: Machine> Caller<'_, M> {
     }
 
     fn check_inside(&self, vmo: VmoId, offset: u64, len: u64) -> Result<(), Status> {
-        if self.system.vmos.lock()[vmo].holds(offset, len) { Ok(()) } else { Err(Status::OUT_OF_RANGE) }
+        if self.system.lock_vmos()[vmo].holds(offset, len) { Ok(()) } else { Err(Status::OUT_OF_RANGE) }
     }
 
     /// vmo_get_size(vmo): x1 bytes.
     pub(super) fn vmo_get_size(&self) -> Result<Reply, Status> {
-        self.with_vmo(|_| Ok(()), |vmo, _| Ok(Reply::one(self.system.vmos.lock()[vmo].size)))
+        self.with_vmo(|_| Ok(()), |vmo, _| Ok(Reply::one(self.system.lock_vmos()[vmo].size)))
     }
 
     /// vmo_set_size(vmo, size).
@@ -117,7 +117,7 @@ impl<M: Machine> Caller<'_, M> {
         self.with_vmo(
             |rights| demand(rights, Rights::WRITE),
             |vmo, rights| {
-                let mut vmos = self.system.vmos.lock();
+                let mut vmos = self.system.lock_vmos();
                 let is_resizable = vmos[vmo].options.contains(VmoOptions::RESIZABLE);
                 if is_resizable {
                     demand(rights, Rights::RESIZE)?;
@@ -152,7 +152,7 @@ impl<M: Machine> Caller<'_, M> {
     fn vmo_lock(&self, vmo: VmoId, op: VmoOp, offset: u64, len: u64) -> Result<Reply, Status> {
         let (buffer, buffer_size) = (self.arg(4), self.arg(5));
         let size = {
-            let vmos = self.system.vmos.lock();
+            let vmos = self.system.lock_vmos();
             if !vmos[vmo].options.contains(VmoOptions::DISCARDABLE) {
                 return Err(Status::NOT_SUPPORTED);
             }
@@ -164,7 +164,7 @@ impl<M: Machine> Caller<'_, M> {
         if op == VmoOp::Lock {
             self.write_lock_state(buffer, buffer_size, size)?;
         }
-        let mut vmos = self.system.vmos.lock();
+        let mut vmos = self.system.lock_vmos();
         let locks = &mut vmos[vmo].lock_count;
         *locks = match op {
             VmoOp::Unlock => locks.checked_sub(1).ok_or(Status::BAD_STATE)?,

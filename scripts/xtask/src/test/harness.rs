@@ -19,6 +19,7 @@ const FULL_TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// Builds the test executables and returns their tests; those that boot come last, and only where there are `images`.
 pub(super) fn list_all(images: Option<&Path>, full: bool) -> Result<Vec<Test>> {
     let mut executables = cargo::build(&["test", "--no-run"])?;
+    executables.retain(|executable| executable.is_test);
     executables.sort_by_key(|executable| (executable.package == BOOT_TESTS, executable.package.clone()));
     let mut tests = Vec::new();
     for executable in executables {
