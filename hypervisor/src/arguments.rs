@@ -11,6 +11,10 @@ pub struct Settings {
     pub log: LevelFilter,
     /// `trace=on`: every event goes to the machine's virtio console.
     pub trace: bool,
+    /// `planted=`: the number of a planted bug, in a build that has them; 0 is none.
+    pub planted: u32,
+    /// `rules=off`, in a build that has planted bugs: broken rules are passed over.
+    pub passes_over_rules: bool,
 }
 
 /// A boot argument that the hypervisor does not know, or whose value it does not.
@@ -29,7 +33,7 @@ impl fmt::Display for ArgumentError<'_> {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { log: LevelFilter::Warn, trace: false }
+        Self { log: LevelFilter::Warn, trace: false, planted: 0, passes_over_rules: false }
     }
 }
 
@@ -52,9 +56,15 @@ impl Settings {
             "log=debug" => Self { log: LevelFilter::Debug, ..self },
             "log=trace" => Self { log: LevelFilter::Trace, ..self },
             "trace=on" => Self { trace: true, ..self },
-            _ => return Err(argument),
+            "rules=off" if planted::ARMED => Self { passes_over_rules: true, ..self },
+            _ => Self { planted: planted_bug(argument).ok_or(argument)?, ..self },
         })
     }
+}
+
+/// Reads `planted=`, which only a build with planted bugs knows.
+fn planted_bug(argument: &str) -> Option<u32> {
+    argument.strip_prefix("planted=").filter(|_| planted::ARMED)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -63,7 +73,7 @@ mod tests {
 
     #[test]
     fn warnings_are_logged_and_nothing_is_recorded_unless_something_else_is_asked_for() {
-        let settings = |log, trace| Ok(Settings { log, trace });
+        let settings = |log, trace| Ok(Settings { log, trace, ..Settings::default() });
         assert_eq!(Settings::read(""), settings(LevelFilter::Warn, false));
         assert_eq!(Settings::read(" log=trace"), settings(LevelFilter::Trace, false));
         assert_eq!(Settings::read("log=trace trace=on log=error"), settings(LevelFilter::Error, true));
@@ -73,6 +83,13 @@ mod tests {
     fn what_is_not_known_is_refused() {
         for bad in ["log=loud", "log", "log=", "lag=info", "log=INFO", "trace=yes", "trace"] {
             assert_eq!(Settings::read(bad), Err(ArgumentError(bad)));
+        }
+    }
+
+    #[test]
+    fn bugs_are_chosen_only_where_they_are_planted() {
+        for argument in ["planted=6", "rules=off"] {
+            assert_eq!(Settings::read(argument).is_ok(), planted::ARMED, "{argument}");
         }
     }
 }

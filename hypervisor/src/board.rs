@@ -215,6 +215,13 @@ mod tests {
         cpus.add_child(node("cpu@1", [property("reg", 0x100u32)]));
         tree.root.add_child(cpus);
         let (log, console) = (property("bootargs", "log=info"), property("stdout-path", "/pl011@9000000"));
+        for address in [0xa00_0200, 0xa00_0000] {
+            let place = property("reg", pair(address, 0x200));
+            tree.root.add_child(node(
+                &alloc::format!("virtio_mmio@{address:x}"),
+                [property("compatible", "virtio,mmio"), place],
+            ));
+        }
         let mut chosen = node("chosen", [log, console, property("rng-seed", [0u8, 0, 0, 0, 0, 0, 0, 7, 9])]);
         let kind = property("compatible", b"multiboot,module\0multiboot,kernel\0".as_slice());
         let place = property("reg", pair(0x4800_0000, 0x1234));
@@ -252,6 +259,13 @@ mod tests {
         let chosen = tree.find_node_mut("/chosen").unwrap();
         chosen.property_mut("stdout-path").unwrap().set_value("serial0:115200n8");
         assert_eq!(uart_of(&tree), Some(Hpa(0x904_0000)));
+    }
+
+    #[test]
+    fn transports_are_found_in_the_trees_order() {
+        let blob = machine().to_dtb();
+        let transports: Vec<_> = virtio_transports(Fdt::new(&blob).unwrap()).map(|registers| registers.0).collect();
+        assert_eq!(transports, [0xa00_0200, 0xa00_0000]);
     }
 
     #[test]

@@ -23,5 +23,5 @@ pub use faulty::{Fault, Faulty};
 pub use memory::Memory;
 pub use mmu::put_in_use;
 pub use sim::Sim;
-pub use tables::SimTables;
+pub use tables::{CheckedTables, SimTables};
 pub use walker::Seen;

@@ -16,6 +16,7 @@ pub(crate) struct Devices {
     console: Vec<u8>,
     input: Vec<u8>,
     pub(crate) verdicts: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     pub(crate) course: Option<String>,
     now: u64,
 }
@@ -38,6 +39,8 @@ impl Bench for Sim {
             let verdict = finding.to_string();
             self.state().violations.push(verdict.clone());
             lock(&self.devices).verdicts.push(verdict);
+        } else {
+            lock(&self.devices).warnings.push(format!("warning {finding}"));
         }
     }
 

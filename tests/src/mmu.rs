@@ -35,6 +35,10 @@ impl Mmu for Sim {
 
     fn read(&self, slot: Hpa) -> u64 {
         self.event();
+        if !self.memory().holds(slot) {
+            self.state().accuse_once("R30", "a table is looked for where there is no RAM");
+            return 0;
+        }
         self.memory().word(slot)
     }
 
@@ -60,11 +64,16 @@ impl Mmu for Sim {
 
     fn tlbi(&self, op: Tlbi, scope: Scope) {
         self.event();
+        // One of EL2's own translation does nothing for a guest's.
+        if planted::is(31) {
+            return;
+        }
         self.state().tlbi(&self.features, Self::this_cpu(), op, scope);
     }
 
     fn dsb(&self, kind: Dsb) {
         self.event();
+        let kind = if planted::is(109) && kind == Dsb::Ish { Dsb::Ishst } else { kind };
         self.state().dsb(Self::this_cpu(), kind);
     }
 

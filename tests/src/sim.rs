@@ -63,6 +63,11 @@ impl Sim {
 
     /// Returns the machine with the oracle on it.
     pub fn checked(self) -> Checked<Self> {
+        self.checked_in(FACTS)
+    }
+
+    /// Returns the machine with an oracle on it that has room for so many facts.
+    pub fn checked_in(self, facts: usize) -> Checked<Self> {
         let ram = self.memory.range();
         let frames = ((ram.end.0 - ram.start.0) / PAGE_SIZE) as usize;
         let room = Room {
@@ -70,7 +75,7 @@ impl Sim {
             first: ram.start,
             notes: vec![Note::default(); frames].leak(),
             blocks: vec![0; LiveNotes::counts(frames)].leak(),
-            facts: vec![Held::default(); FACTS].leak(),
+            facts: vec![Held::default(); facts].leak(),
         };
         let cpus = self.cpus as u32;
         Checked::new(self, cpus, room, None)
@@ -92,7 +97,7 @@ impl Sim {
     }
 
     /// Returns the CPU that the calling thread is.
-    pub(crate) fn this_cpu() -> usize {
+    pub fn this_cpu() -> usize {
         CPU.get()
     }
 
@@ -139,6 +144,11 @@ impl Sim {
         lock(&self.devices).course.clone()
     }
 
+    /// Returns what the oracle on the machine warned of.
+    pub fn warnings(&self) -> Vec<String> {
+        lock(&self.devices).warnings.clone()
+    }
+
     /// Returns the invalidations since the last time, and forgets them.
     pub fn take_tlbis(&self) -> Vec<Tlbi> {
         std::mem::take(&mut self.state().tlbis)
@@ -147,6 +157,11 @@ impl Sim {
     /// Takes note that a frame changes hands; nobody may reach it by what its last use left in a TLB. It is nobody's then.
     pub fn handed_over(&self, frame: Hpa) {
         self.state().handed_over(self.view(), frame);
+    }
+
+    /// Takes note of what may not be.
+    pub(crate) fn accuse(&self, rule: &str, what: &str) {
+        self.state().accuse(rule, what);
     }
 
     /// Takes note whose a frame is: a VM that is another's may not reach it. Frames of which nothing is known are anybody's.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use checked::Checked;
 use stage2::Tables;
-use vm::Machine;
+use vm::{Machine, Taken};
 use vmsa::Hpa;
 
 use crate::Sim;
@@ -46,8 +47,10 @@ impl Tables for SimTables<'_> {
 
     fn free(&mut self, table: Hpa) {
         self.sim.handed_over(table);
-        self.notes.remove(&table).expect("a table that is in use");
-        self.freed.push(table);
+        match self.notes.remove(&table) {
+            Some(_) => self.freed.push(table),
+            None => self.sim.accuse("R32", &format!("{table} is given back, and is no table")),
+        }
     }
 
     fn live_entries(&self, table: Hpa) -> u16 {
@@ -68,5 +71,48 @@ impl Tables for SimTables<'_> {
         if let Some(note) = self.notes.get_mut(&table) {
             note.1 = next;
         }
+    }
+}
+
+/// Tables that tell the oracle when they are zeroed and when they go back.
+pub struct CheckedTables<'c> {
+    checked: &'c Checked<Sim>,
+    inner: SimTables<'c>,
+}
+
+impl<'c> CheckedTables<'c> {
+    /// Returns the frames from `first` on.
+    pub fn new(checked: &'c Checked<Sim>, first: Hpa) -> Self {
+        Self { checked, inner: SimTables::new(checked.inner(), first) }
+    }
+}
+
+impl Tables for CheckedTables<'_> {
+    fn allocate(&mut self) -> Option<Hpa> {
+        let table = self.inner.allocate()?;
+        self.checked.told_taken(table, 1, Taken::Table);
+        self.checked.zero(table, 1);
+        Some(table)
+    }
+
+    fn free(&mut self, table: Hpa) {
+        self.checked.told_given_back(table, 1);
+        self.inner.free(table);
+    }
+
+    fn live_entries(&self, table: Hpa) -> u16 {
+        self.inner.live_entries(table)
+    }
+
+    fn set_live_entries(&mut self, table: Hpa, count: u16) {
+        self.inner.set_live_entries(table, count);
+    }
+
+    fn next(&self, table: Hpa) -> Option<Hpa> {
+        self.inner.next(table)
+    }
+
+    fn set_next(&mut self, table: Hpa, next: Option<Hpa>) {
+        self.inner.set_next(table, next);
     }
 }

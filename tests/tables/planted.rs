@@ -1,8 +1,7 @@
 //! Bugs that are planted under the tables' code, each of which the machine must show.
 
-use checked::Checked;
-use stage2::{Mmu, Run, Stage2, Tables};
-use tests::{Fault, Faulty, Sim, SimTables, put_in_use};
+use stage2::{Mmu, Run, Stage2};
+use tests::{CheckedTables, Fault, Faulty, Sim, put_in_use};
 use vm::{Machine, Status, Taken, VmId, Work};
 use vmsa::{Attributes, Geometry, Hpa, Ipa, IpaRange, Vmid, vttbr};
 
@@ -69,7 +68,7 @@ fn judged_under(fault: Fault, is_own: bool) -> Vec<String> {
     checked.zero(root, 1);
     let mut tree = Stage2::new(geometry, checked.features(), root).numbered(VmId::FIRST.number());
     tree.set_vmid(&checked, Some(Vmid(1)));
-    let mut tables = CheckedTables { checked: &checked, inner: SimTables::new(checked.inner(), root.add(4096)) };
+    let mut tables = CheckedTables::new(&checked, root.add(4096));
     // Another CPU may hold what the tables say.
     Sim::run_on(1);
     put_in_use(&checked, geometry, tree.vttbr());
@@ -93,42 +92,6 @@ fn judged_under(fault: Fault, is_own: bool) -> Vec<String> {
     let mut rules: Vec<_> = checked.inner().verdicts().into_iter().map(said).collect();
     rules.dedup();
     rules
-}
-
-/// Tables that tell the oracle when they are zeroed and when they go back.
-struct CheckedTables<'c> {
-    checked: &'c Checked<Sim>,
-    inner: SimTables<'c>,
-}
-
-impl Tables for CheckedTables<'_> {
-    fn allocate(&mut self) -> Option<Hpa> {
-        let table = self.inner.allocate()?;
-        self.checked.told_taken(table, 1, Taken::Table);
-        self.checked.zero(table, 1);
-        Some(table)
-    }
-
-    fn free(&mut self, table: Hpa) {
-        self.checked.told_given_back(table, 1);
-        self.inner.free(table);
-    }
-
-    fn live_entries(&self, table: Hpa) -> u16 {
-        self.inner.live_entries(table)
-    }
-
-    fn set_live_entries(&mut self, table: Hpa, count: u16) {
-        self.inner.set_live_entries(table, count);
-    }
-
-    fn next(&self, table: Hpa) -> Option<Hpa> {
-        self.inner.next(table)
-    }
-
-    fn set_next(&mut self, table: Hpa, next: Option<Hpa>) {
-        self.inner.set_next(table, next);
-    }
 }
 
 #[test]

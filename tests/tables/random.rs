@@ -7,6 +7,7 @@
 mod marks;
 mod player;
 mod program;
+mod strategies;
 mod watch;
 
 use proptest::prelude::*;
@@ -14,7 +15,8 @@ use tests::Sim;
 use vmsa::{Features, Geometry};
 
 use player::Player;
-use program::{Turn, machines, programs, shapes};
+use program::Turn;
+use strategies::{machines, programs, shapes};
 
 fn play(features: Features, geometry: Geometry, program: &[Turn]) -> Result<(), TestCaseError> {
     let sim = Sim::with_cpus(features, 8 << 20, 3);

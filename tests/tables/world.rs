@@ -122,6 +122,10 @@ impl<'s> World<'s> {
     }
 
     fn reach(&self, table: Hpa, level: Level, found: &mut BTreeMap<Hpa, (Level, u16)>) {
+        if !self.sim.memory().holds(table) {
+            // The machine tells of that when a walk comes there.
+            return;
+        }
         let entries = words(self.sim, table).map(|raw| self.codec().decode(raw, level));
         let live: Vec<Entry> = entries.filter(|entry| *entry != Entry::Invalid).collect();
         assert!(found.insert(table, (level, live.len() as u16)).is_none(), "{table} is linked twice");
@@ -166,6 +170,9 @@ pub(crate) fn entry_at(sim: &Sim, (root, geometry): (Hpa, Geometry), ipa: Ipa) -
     let mut table = root.add(ipa.0 / level.table_span() * PAGE_SIZE);
     loop {
         let slot = table.add(8 * level.index(ipa) as u64);
+        if !sim.memory().holds(table) {
+            return (slot, level, Entry::Invalid);
+        }
         match (Codec::of(sim.features()).decode(sim.memory().word(slot), level), level.next()) {
             (Entry::Table(child), Some(below)) => (table, level) = (child, below),
             (entry, _) => return (slot, level, entry),

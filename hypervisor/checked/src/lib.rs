@@ -113,6 +113,11 @@ impl<M: Machine + Bench> Checked<M> {
         self.told_owner(first, pages, Owner::Hypervisor);
     }
 
+    /// Is told of an event that the machine's sides have no word for.
+    pub fn told(&self, event: Event) {
+        self.tell(event, || {});
+    }
+
     /// Tells whether there is a trace.
     pub const fn is_recorded(&self) -> bool {
         self.is_recorded

@@ -21,11 +21,16 @@ impl<M: Machine + Bench> Mmu for Checked<M> {
     }
 
     fn write(&self, slot: Hpa, descriptor: u64, order: Order) {
+        // One slot of every table, so that the oracle knows the others.
+        if planted::is(107) && order == Order::Release && slot.0 % PAGE_SIZE == 24 {
+            return self.inner.write(slot, descriptor, order);
+        }
         self.tell(words::store(slot, descriptor, order), || self.inner.write(slot, descriptor, order));
     }
 
     fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64> {
-        self.tell_if_done(words::exchange(slot, old, new), slot, old, || self.inner.exchange(slot, old, new))
+        let now = if planted::is(105) { self.inner.read(slot) } else { old };
+        self.tell_if_done(words::exchange(slot, old, new), slot, now, || self.inner.exchange(slot, now, new))
     }
 
     fn tlbi(&self, op: Tlbi, scope: Scope) {
@@ -126,10 +131,16 @@ impl<M: Machine + Bench> Machine for Checked<M> {
     }
 
     fn told_locked(&self, lock: Lock) {
+        if planted::is(104) {
+            return;
+        }
         self.tell(words::locked(lock), || self.inner.told_locked(lock));
     }
 
     fn told_unlocked(&self, lock: Lock) {
+        if planted::is(104) {
+            return;
+        }
         self.tell(words::unlocked(lock), || self.inner.told_unlocked(lock));
     }
 

@@ -25,12 +25,14 @@ pub struct Recorder {
     used: usize,
     channel: &'static mut dyn Channel,
     recorded: u64,
+    /// Something was lost: from then on nothing is right any more.
+    is_cut: bool,
 }
 
 impl Recorder {
     /// Returns a recorder that gathers as much as the buffer holds before it sends it.
     pub fn new(buffer: &'static mut [u8], channel: &'static mut dyn Channel) -> Self {
-        Self { buffer, used: 0, channel, recorded: 0 }
+        Self { buffer, used: 0, channel, recorded: 0, is_cut: false }
     }
 
     /// Writes the first line.
@@ -56,10 +58,9 @@ impl Recorder {
 
     fn flush(&mut self) -> Result<(), ChannelFailed> {
         let used = core::mem::take(&mut self.used);
-        match self.buffer.get(..used) {
-            Some(waiting) if used > 0 => self.channel.send(waiting),
-            _ => Ok(()),
-        }
+        let waiting = self.buffer.get(..used).filter(|waiting| !waiting.is_empty());
+        self.is_cut |= waiting.is_some_and(|waiting| self.channel.send(waiting).is_err());
+        if self.is_cut { Err(ChannelFailed) } else { Ok(()) }
     }
 }
 
@@ -77,5 +78,60 @@ impl Write for Recorder {
             rest = later;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::boxed::Box;
+    use std::string::String;
+    use std::sync::{Arc, Mutex};
+    use std::vec;
+
+    use oracle::text::{Line, parse};
+
+    use super::*;
+
+    /// A channel that takes so many bytes.
+    struct Limited(Arc<Mutex<String>>, usize);
+
+    impl Channel for Limited {
+        fn send(&mut self, bytes: &[u8]) -> Result<(), ChannelFailed> {
+            self.1 = self.1.checked_sub(bytes.len()).ok_or(ChannelFailed)?;
+            self.0.lock().unwrap().push_str(core::str::from_utf8(bytes).unwrap());
+            Ok(())
+        }
+    }
+
+    fn recorder(buffer_bytes: usize, limit_bytes: usize) -> (Recorder, Arc<Mutex<String>>) {
+        let sent = Arc::default();
+        let channel = Box::leak(Box::new(Limited(Arc::clone(&sent), limit_bytes)));
+        (Recorder::new(vec![0; buffer_bytes].leak(), channel), sent)
+    }
+
+    #[test]
+    fn nothing_is_left_out_whatever_the_buffer_holds() {
+        for buffer_bytes in [1, 7, 64, 1 << 16] {
+            let (mut recorder, sent) = recorder(buffer_bytes, usize::MAX);
+            recorder.begin(&Machine::default()).unwrap();
+            (0..100).for_each(|cpu| recorder.record(cpu, &Event::Isb).unwrap());
+            assert_eq!(recorder.end(), Ok(100));
+            let text = sent.lock().unwrap();
+            let events = text.lines().filter_map(|line| match parse(line).unwrap() {
+                Line::Event(cpu, Event::Isb) => Some(cpu),
+                _ => None,
+            });
+            assert!(events.eq(0..100), "{buffer_bytes}");
+            assert!(text.starts_with("machine ") && text.ends_with("\n# 100 events\n"), "{buffer_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_takes_no_more_is_told_of() {
+        let (mut recorder, _) = recorder(64, 100);
+        let failed = (0..100).position(|cpu| recorder.record(cpu, &Event::Isb).is_err());
+        assert!(failed.is_some_and(|event| event > 0));
+        assert_eq!(recorder.end(), Err(ChannelFailed));
     }
 }

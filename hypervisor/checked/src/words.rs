@@ -31,7 +31,7 @@ pub(crate) const fn machine(features: &Features, cpus: u32) -> Machine {
         ets2: false,
         idc: features.no_clean_for_fetch,
         dic: features.no_invalidate_for_fetch,
-        must_set_access_flag: false,
+        must_set_access_flag: true,
     }
 }
 
@@ -57,6 +57,7 @@ pub(crate) const fn exchange(slot: Hpa, old: u64, new: u64) -> Event {
 
 pub(crate) fn tlbi(op: Tlbi, scope: Scope) -> Event {
     let (target, leaf_only) = match op {
+        _ if planted::is(31) => (Target::El2, false),
         Tlbi::Ipa { leaf_only, .. } => (Target::Ipa, leaf_only),
         Tlbi::Range { leaf_only, .. } => (Target::Range, leaf_only),
         Tlbi::Stage1 => (Target::Stage1, false),
@@ -67,10 +68,10 @@ pub(crate) fn tlbi(op: Tlbi, scope: Scope) -> Event {
         Scope::Local => Domain::Local,
         Scope::Broadcast => Domain::Inner,
     };
-    Event::Tlbi(TlbiOp { leaf_only, ..TlbiOp::new(target, domain) }, op.operand())
+    Event::Tlbi(TlbiOp { leaf_only, is_nxs: planted::is(29), ..TlbiOp::new(target, domain) }, op.operand())
 }
 
-pub(crate) const fn dsb(kind: Dsb) -> Event {
+pub(crate) fn dsb(kind: Dsb) -> Event {
     let (domain, accesses) = match kind {
         Dsb::Nsh => (Domain::Local, Accesses::Full),
         Dsb::Nshst => (Domain::Local, Accesses::Stores),
@@ -78,7 +79,7 @@ pub(crate) const fn dsb(kind: Dsb) -> Event {
         Dsb::Ish => (Domain::Inner, Accesses::Full),
         Dsb::Sy => (Domain::System, Accesses::Full),
     };
-    Event::Dsb { domain, accesses, is_nxs: false }
+    Event::Dsb { domain, accesses, is_nxs: planted::is(29) && accesses == Accesses::Full }
 }
 
 pub(crate) const fn dc(op: Dc, start: Hpa, len: u64) -> Event {

@@ -63,7 +63,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if cpu >= MOST_CPUS {
             self.findings
                 .add(Finding::new(Rule::SelfCheck).with_detail("there are more CPUs than the oracle can tell apart"));
-        } else if let Err(OutOfRoom) = self.judge(cpu, event, &read) {
+        } else if let Err(OutOfRoom) = self.judge(cpu, event, &read)
+            && !planted::is(110)
+        {
             self.findings.add(Finding::new(Rule::SelfCheck).with_detail("the oracle has no room to remember more"));
         }
         !self.findings.is_empty()

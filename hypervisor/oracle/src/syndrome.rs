@@ -26,6 +26,8 @@ pub(crate) const fn ipa(esr: u64, hpfar: u64) -> Option<Ipa> {
 pub(crate) const fn access(esr: u64) -> Perms {
     match class(esr) {
         0x20 if !is_walk(esr) => Perms::EXECUTE,
+        // Cache maintenance says that it writes, and needs no more than to read.
+        0x24 if esr & 1 << 8 != 0 => Perms::READ,
         0x24 if esr & 1 << 6 != 0 || is_walk(esr) && esr & 0x3c == 0x0c => Perms::WRITE,
         _ => Perms::READ,
     }

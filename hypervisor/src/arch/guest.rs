@@ -50,7 +50,7 @@ pub(crate) fn configure(machine: &impl Mmu, geometry: Geometry, vttbr: u64) {
     reset_translation();
     reset_traps();
     reset_timers();
-    machine.set_vtcr(geometry.vtcr(memory));
+    machine.set_vtcr(geometry.vtcr(memory) ^ other_cpus_bug());
     machine.set_vttbr(vttbr);
     CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCTEN::SET + CNTHCTL_EL2::EL1PCEN::SET);
     CNTVOFF_EL2.set(0);
@@ -67,6 +67,11 @@ pub(crate) fn configure(machine: &impl Mmu, geometry: Geometry, vttbr: u64) {
     // broadcast that claimed the VMID was sent while this CPU was off.
     machine.tlbi(Tlbi::All, Scope::Local);
     machine.dsb(Dsb::Nsh);
+}
+
+/// Returns the bits that a planted bug has CPUs other than the first disagree in: VTCR_EL2.SH0.
+fn other_cpus_bug() -> u64 {
+    if planted::is(84) && cpu_index() != 0 { 0b01 << 12 } else { 0 }
 }
 
 /// VM: stage 2 is on. RW: EL1 is AArch64. SWIO: its set/way invalidations also clean. FMO, IMO, AMO: physical interrupts and

@@ -8,7 +8,6 @@ mod heap;
 mod memory;
 mod mmu;
 mod per_cpu;
-mod planted;
 mod power;
 mod ram;
 mod stage1;

@@ -6,8 +6,6 @@ use core::arch::asm;
 use abi::AccessKind;
 use vmsa::{Scope, Tlbi};
 
-use super::planted::scope_of;
-
 macro_rules! tlbi {
     ($instruction:literal) => {
         // SAFETY: an invalidation changes no memory and no translation; at worst it costs walks. It is not moved across the
@@ -25,9 +23,6 @@ macro_rules! tlbi {
 #[inline]
 pub(super) fn invalidate(op: Tlbi, scope: Scope) {
     use Scope::{Broadcast, Local};
-    let Some(scope) = scope_of(op, scope) else {
-        return;
-    };
     let operand = op.operand().unwrap_or(0);
     match (op, scope) {
         (Tlbi::Ipa { leaf_only: false, .. }, Broadcast) => tlbi!("tlbi ipas2e1is", operand),

@@ -51,6 +51,7 @@ fn boot() -> Result<Infallible, Refusal> {
     let board = Board::read(tree)?;
     let settings = Settings::read(board.arguments)?;
     serial_log::start(settings.log);
+    plant(settings);
     let recorder = settings.trace.then(|| recorder(tree)).transpose()?;
     let mut ram = Ram::map(&board.memory)?;
     let module = board.module.ok_or(Refusal::NoGuest)?;
@@ -66,6 +67,18 @@ fn boot() -> Result<Infallible, Refusal> {
     debug!("{} vCPUs, {config:?}", description.vcpus);
     vcpus::start(board.cpus, Start { entry: image.entry().0, context: context.0 })
 }
+
+/// Chooses the bug that is asked for, in a build that has them.
+#[cfg(feature = "armed")]
+fn plant(settings: Settings) {
+    planted::choose(settings.planted);
+    if settings.passes_over_rules {
+        planted::pass_over_rules();
+    }
+}
+
+#[cfg(not(feature = "armed"))]
+const fn plant(_: Settings) {}
 
 /// Reads the guest's boot arguments, over what the machine gives and can.
 fn configure(module: &Module<'static>, random: u64) -> Result<VmConfig, Refusal> {

@@ -12,6 +12,9 @@ use crate::arch::{RealMmu, cpu_index, this_cpu};
 
 impl Bench for RealMmu {
     fn found(&self, finding: &Finding) {
+        if planted::is_unjudged() {
+            return;
+        }
         match finding.severity {
             Severity::Error => error!("{finding}"),
             Severity::Warning => warn!("{finding}"),
@@ -19,6 +22,9 @@ impl Bench for RealMmu {
     }
 
     fn explain(&self, course: &dyn Display) {
+        if planted::is_unjudged() {
+            return;
+        }
         error!("{course}");
         error!("the last exits of the vCPU, the latest at the end:");
         for noted in this_cpu().exits.iter() {
@@ -28,7 +34,9 @@ impl Bench for RealMmu {
 
     /// The tables are in a state that the architecture forbids: nothing that runs on them can be trusted any more.
     fn condemn(&self) {
-        end(RULE_BROKEN)
+        if !planted::is_unjudged() {
+            end(RULE_BROKEN)
+        }
     }
 
     fn trace_lost(&self) {
@@ -65,13 +73,13 @@ impl Account {
 
     /// Tells whether the trace, if there is one, lacks something.
     pub(super) fn is_cut(&self) -> bool {
-        self.is_recorded && !self.totals.is_some_and(|totals| totals.recorded.is_some())
+        self.is_recorded && self.totals.is_none_or(|totals| totals.recorded.is_none())
     }
 
     /// Returns the status with which the machine ends that would have ended with `status`.
     pub(super) fn status(&self, status: u8) -> u8 {
         match status {
-            0 if self.totals.is_some_and(|totals| totals.is_broken) => RULE_BROKEN,
+            0 if self.totals.is_some_and(|totals| totals.is_broken) && !planted::is_unjudged() => RULE_BROKEN,
             0 if self.is_cut() => TRACE_LOST,
             status => status,
         }

@@ -181,7 +181,8 @@ impl Vacant {
     /// Makes the entry live. The store is a release: what the entry leads to (a table's entries, a page's contents) was
     /// written before, and is seen before it. Visible to every walk once the operation's closing `DSB` is done.
     pub(crate) fn make(self, mmu: &impl Mmu, codec: Codec, entry: Entry) {
-        mmu.write(self.0.address, codec.encode(entry, self.0.level), Order::Release);
+        let order = if planted::is(61) { Order::Plain } else { Order::Release };
+        mmu.write(self.0.address, codec.encode(entry, self.0.level), order);
     }
 
     /// Notes what the operation will put here, without showing it to walks.
@@ -194,7 +195,8 @@ impl Vacant {
 impl Prepared {
     /// Makes the entry live, as [`Vacant::make`] does.
     pub(crate) fn make(self, mmu: &impl Mmu) {
-        mmu.write(self.slot.address, self.raw & !MARKS | Codec::VALID, Order::Release);
+        let order = if planted::is(46) { Order::Plain } else { Order::Release };
+        mmu.write(self.slot.address, self.raw & !MARKS | Codec::VALID, order);
     }
 
     /// Forgets what was noted here; returns the table that it would have led to.
@@ -233,6 +235,10 @@ impl Live {
     /// Writes what `new` makes of the descriptor, in one step even if a walk updates it meanwhile; returns what it was.
     fn exchange(&self, mmu: &impl Mmu, new: impl Fn(u64) -> u64) -> u64 {
         let mut raw = self.raw;
+        if planted::is(74) {
+            mmu.write(self.slot.address, new(raw), Order::Release);
+            return raw;
+        }
         while let Err(now) = mmu.exchange(self.slot.address, raw, new(raw)) {
             raw = now;
         }

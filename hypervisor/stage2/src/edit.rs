@@ -18,7 +18,7 @@ use crate::gather::{Flushed, Gather};
 use crate::invalidate::invalidate;
 use crate::tree::free_subtree;
 use crate::walk::{Next, Visitor, Walker};
-use crate::{Mmu, Stage2, Tables};
+use crate::{Mmu, Stage2, Tables, spoiled};
 
 /// No frame was to be had for a table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -107,7 +107,7 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     /// settled first where there is no room to wait for more.
     pub(crate) fn begin_part(&mut self) {
         if !self.gather.has_room() {
-            let proof = self.flush();
+            let proof = if planted::is(139) { self.gather.forget_broken() } else { self.flush() };
             self.settle(&proof);
         }
         self.gather.begin_part();
@@ -125,7 +125,7 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     }
 
     fn publish(&mut self) {
-        if self.gather.take_unpublished() {
+        if self.gather.take_unpublished() && !planted::is(90) {
             self.mmu.dsb(Dsb::Ishst);
             self.tree.stats.dsb += 1;
         }
@@ -165,7 +165,12 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
                 leaf
             }
             Held::Live(live) => {
-                self.gather.stale_leaf(live.slot());
+                if !spoiled::is_forgotten_member(live.slot(), leaf) {
+                    self.gather.stale_leaf(live.slot());
+                }
+                if planted::is(9) {
+                    let _ = self.flush();
+                }
                 match live.clear(self.mmu, self.tree.codec) {
                     Entry::Leaf(last) => last,
                     _ => leaf,
@@ -307,13 +312,16 @@ fn tables_for(span: IpaRange, level: Level, part: IpaRange) -> u64 {
 /// translation table entries"): permissions and flags only; in a group, flags only.
 fn may_change_in_place(old: Leaf, new: Leaf) -> bool {
     let (a, b) = (old.attributes, new.attributes);
-    let is_same_memory = old.output == new.output && a.memory == b.memory && a.contiguous == b.contiguous;
+    let is_same_output = old.output == new.output || planted::is(36);
+    let is_same_type = a.memory == b.memory || spoiled::is_retyped_in_place(b.memory);
+    let is_same_memory = is_same_output && is_same_type && a.contiguous == b.contiguous;
     is_same_memory && (!a.contiguous || a.perms == b.perms)
 }
 
 /// Tells whether the new leaf allows all that the old one did. What TLBs hold of it may cost a fault, which is tried again.
 fn is_relaxed(old: Attributes, new: Attributes) -> bool {
     // A leaf that becomes clean is no longer to be stored to unnoticed.
-    let is_cleaned = old.dirty != Dirty::Clean && new.dirty == Dirty::Clean;
-    new.perms.contains(old.perms) && (new.accessed || !old.accessed) && !is_cleaned
+    let is_cleaned = old.dirty != Dirty::Clean && new.dirty == Dirty::Clean && !planted::is(72);
+    let is_aged = old.accessed && !new.accessed && !planted::is(75);
+    new.perms.contains(spoiled::guarded(old.perms)) && !is_aged && !is_cleaned
 }

@@ -5,7 +5,7 @@ use vmsa::{Attributes, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZ
 use crate::change::{GROUP, Slot};
 use crate::edit::{Edit, OutOfTables};
 use crate::tree::free_subtree;
-use crate::{Mmu, Order, Run, Tables};
+use crate::{Mmu, Order, Run, Tables, spoiled};
 
 impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Fills a table with what a block says at `slot`. `part` is about to change: it has no groups.
@@ -15,10 +15,11 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let base = slot.span().start.0;
         let first = (part.start.0 - base) / span;
         let end = (part.end.0 - base).div_ceil(span);
-        let attributes = Attributes { uncached: false, ..block.attributes };
+        let attributes = spoiled::inherited(Attributes { uncached: false, ..block.attributes });
         for (from, to, may_hint) in [(0, first, true), (first, end, false), (end, ENTRIES as u64, true)] {
-            let leaf = Leaf { output: block.output.add(from * span), attributes };
-            self.write_leaves(table, level, from, to - from, leaf, may_hint);
+            let output = block.output.add(from * span + if planted::is(118) { PAGE_SIZE } else { 0 });
+            let leaf = Leaf { output, attributes };
+            self.write_leaves(table, spoiled::split_level(level), from, to - from, leaf, may_hint);
         }
     }
 
@@ -30,7 +31,8 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         for index in first..end {
             let group = index & !(GROUP - 1);
             let is_whole = group >= first && group + GROUP <= end;
-            let contiguous = may_hint && is_whole && output_at(group).0.is_multiple_of(GROUP * span);
+            let is_aligned = |group| planted::is(120) || output_at(group).0.is_multiple_of(GROUP * span);
+            let contiguous = may_hint && is_whole && is_aligned(group);
             let attributes = Attributes { contiguous, ..leaf.attributes };
             let raw = self.tree.codec.encode(Entry::Leaf(Leaf { output: output_at(index), attributes }), level);
             self.mmu.write(table.add(8 * index), raw, Order::Plain);
@@ -99,6 +101,9 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         };
         let raw = self.tree.codec.encode(Entry::Table(child), level);
         self.mmu.write(address.add(8 * index), raw, Order::Plain);
+        if planted::is(51) {
+            self.mmu.write(address.add(8 * (index ^ 1)), raw, Order::Plain);
+        }
         table.entries += 1;
         Ok(())
     }
@@ -114,7 +119,8 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     }
 
     pub(crate) fn sayable(&self, leaf: Leaf) -> Leaf {
-        Leaf { attributes: self.tree.codec.sayable(leaf.attributes), ..leaf }
+        let attributes = self.tree.codec.sayable(leaf.attributes);
+        Leaf { attributes: Attributes { accessed: attributes.accessed && !planted::is(77), ..attributes }, ..leaf }
     }
 }
 

@@ -98,7 +98,8 @@ impl Gather {
 
     /// Takes note of an entry that led to a table with live entries, which TLBs may hold too, whatever they were.
     pub(crate) fn stale_table(&mut self, slot: Slot) {
-        self.stale(Stale { range: slot.span(), level: Level::LEAF, is_uniform: false });
+        let range = if planted::is(27) { IpaRange::page(slot.span().start) } else { slot.span() };
+        self.stale(Stale { range, level: Level::LEAF, is_uniform: false });
         self.has_tables = true;
     }
 
@@ -119,6 +120,7 @@ impl Gather {
         let is_apart = core::mem::take(&mut self.is_apart) || used == 0;
         match self.stale.get_mut(used).filter(|_| is_apart) {
             Some(free) => *free = Some(new),
+            None if is_apart && planted::is(32) => {}
             None => self.stale[used - 1] = self.stale[used - 1].map(|last| last.hull(new)),
         }
     }
@@ -155,6 +157,12 @@ impl Gather {
         broken.ranges().next().map(|_| broken)
     }
 
+    /// Loses what was broken since the last time: a planted bug, and nothing that may be done.
+    pub(crate) fn forget_broken(&mut self) -> Flushed {
+        let _ = self.take_broken();
+        Flushed::now()
+    }
+
     /// Tells whether something was made that walks may not see yet, and takes note that they will.
     pub(crate) const fn take_unpublished(&mut self) -> bool {
         core::mem::replace(&mut self.has_unpublished, false)
@@ -162,6 +170,12 @@ impl Gather {
 
     /// Keeps a table of `level` that is out of the tree until the invalidation.
     pub(crate) fn detach(&mut self, tables: &mut impl Tables, table: Hpa, level: Level) {
+        if planted::is(49) {
+            return;
+        }
+        if planted::is(50) {
+            return tables.free(table);
+        }
         if let Some(head) = self.detached.get_mut(usize::from(level.number()).wrapping_sub(1)) {
             tables.set_next(table, *head);
             *head = Some(table);

@@ -1,9 +1,9 @@
 //! Which invalidation an operation's broken entries get, and the sequence that makes it complete.
 
-use vmsa::{Dsb, Features, IpaRange, Level, RangeOperand, Scope, Tlbi, range_operand};
+use vmsa::{Dsb, Features, IpaRange, Level, RangeOperand, Tlbi, range_operand};
 
 use crate::gather::{Broken, Stale};
-use crate::{Mmu, Stage2, Stats};
+use crate::{Mmu, Stage2, Stats, spoiled};
 
 /// The most leaves that are invalidated one by one. An invalidation by IPA is broadcast, and every CPU looks through its TLB
 /// for it; one for the VMID costs the guest its whole working set. KVM and Xen draw no line (they issue one a page), Zircon
@@ -31,12 +31,13 @@ pub enum Invalidation {
 /// | more | the VMID | one range |
 ///
 /// A range of more than 8 GiB is more than one range operation covers: it goes as without FEAT_TLBIRANGE.
-pub const fn invalidation_for(range: IpaRange, level: Level, features: &Features) -> Invalidation {
+pub fn invalidation_for(range: IpaRange, level: Level, features: &Features) -> Invalidation {
     let leaves = range.len().div_ceil(level.entry_span());
     if leaves <= 1 {
         return Invalidation::Leaves(range, level);
     }
-    let operand = if features.tlbi_range { range_operand(range.start, range.pages()) } else { None };
+    let operand =
+        if features.tlbi_range || planted::is(115) { range_operand(range.start, range.pages()) } else { None };
     match operand {
         Some(operand) => Invalidation::Range(operand),
         None if leaves <= MOST_LEAVES => Invalidation::Leaves(range, level),
@@ -51,23 +52,30 @@ pub const fn invalidation_for(range: IpaRange, level: Level, features: &Features
 /// of an old stage-2 one; and those are gone before anything relies on it. An invalidation by IPA does not touch combined
 /// entries, and TLBs may combine even while the guest's stage 1 is off.
 pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, broken: &Broken) {
-    issue.dsb(Dsb::Ishst);
+    if let Some(visible) = spoiled::visibility() {
+        issue.dsb(visible);
+    }
     let features = issue.mmu.features();
     if is_cheaper_by_vmid(broken, features) {
         issue.tlbi(Tlbi::Vmid);
-        return issue.dsb(Dsb::Ish);
+        return issue.complete();
     }
     let leaf_only = !broken.has_tables;
     for Stale { range, level, is_uniform } in broken.ranges() {
-        let hint = (leaf_only && is_uniform && features.level_hint).then_some(level);
+        let range = spoiled::range(range);
+        let hint = (leaf_only && is_uniform && features.level_hint).then(|| spoiled::hint(level));
         match invalidation_for(range, level, features) {
             Invalidation::Range(operand) => issue.tlbi(Tlbi::Range { operand, level: hint, leaf_only }),
             _ => issue.leaves(range, level, hint, leaf_only),
         }
     }
-    issue.dsb(Dsb::Ish);
+    if !planted::is(4) {
+        issue.complete();
+    }
     issue.tlbi(Tlbi::Stage1);
-    issue.dsb(Dsb::Ish);
+    if !planted::is(112) {
+        issue.complete();
+    }
 }
 
 /// Tells whether one of the ranges asks for the VMID, or all of them together for too many leaves.
@@ -88,7 +96,7 @@ impl Stage2 {
     pub(crate) fn under_own_vmid<M: Mmu>(&mut self, mmu: &M, work: impl FnOnce(&mut Issue<'_, M>)) {
         let (before, own) = (mmu.vttbr(), self.vttbr());
         let mut issue = Issue { mmu, stats: &mut self.stats };
-        if before == own {
+        if before == own || planted::is(113) {
             return work(&mut issue);
         }
         // Walks that are under way for the other VM end before its VMID is gone (DDI 0487, D8.14: a walk belongs to the VMID
@@ -96,7 +104,7 @@ impl Stage2 {
         issue.dsb(Dsb::Ish);
         issue.switch(own);
         work(&mut issue);
-        issue.switch(before);
+        issue.switch(spoiled::restored(before, own));
     }
 }
 
@@ -109,7 +117,9 @@ pub(crate) struct Issue<'a, M> {
 impl<M: Mmu> Issue<'_, M> {
     fn switch(&mut self, vttbr: u64) {
         self.mmu.set_vttbr(vttbr);
-        self.mmu.isb();
+        if !planted::is(14) {
+            self.mmu.isb();
+        }
         self.stats.isb += 1;
     }
 
@@ -118,9 +128,16 @@ impl<M: Mmu> Issue<'_, M> {
         self.stats.dsb += 1;
     }
 
+    /// Waits until the invalidations are done on every CPU.
+    fn complete(&mut self) {
+        self.dsb(spoiled::completion());
+    }
+
     fn tlbi(&mut self, op: Tlbi) {
-        self.mmu.tlbi(op, Scope::Broadcast);
         self.stats.count(op);
+        if let Some((op, scope)) = spoiled::issued(op) {
+            self.mmu.tlbi(op, scope);
+        }
     }
 
     fn leaves(&mut self, range: IpaRange, of: Level, level: Option<Level>, leaf_only: bool) {

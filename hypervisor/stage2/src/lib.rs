@@ -25,6 +25,7 @@ mod merge;
 mod mmu;
 mod ops;
 mod size;
+mod spoiled;
 mod stats;
 mod tree;
 mod vmid;

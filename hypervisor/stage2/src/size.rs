@@ -24,9 +24,14 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
                 idle.rewrite(self.mmu, self.tree.codec, Entry::Table(table));
                 false
             }
-            Held::Live(live) if self.can_resize(slot, block) => {
-                fill(self, block);
+            Held::Live(live) if self.can_resize(slot, block) || planted::is(35) => {
+                if !planted::is(45) {
+                    fill(self, block);
+                }
                 self.resize(live, Entry::Leaf(block), Entry::Table(table));
+                if planted::is(45) {
+                    fill(self, block);
+                }
                 true
             }
             Held::Live(live) => {
@@ -65,7 +70,9 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
             live.change(self.mmu, self.tree.codec, |_| uncached(block));
             self.stored();
             let _ = self.flush();
-            if let Place::Leaf(Held::Live(block), _) = self.look(slot) {
+            if let Place::Leaf(Held::Live(block), _) = self.look(slot)
+                && !planted::is(136)
+            {
                 block.change(self.mmu, self.tree.codec, |_| new);
             }
         } else {
@@ -82,7 +89,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let slot = held.slot();
         match held {
             Held::Idle(idle) => idle.rewrite(self.mmu, self.tree.codec, Entry::Leaf(block)),
-            Held::Live(live) if self.can_resize(slot, block) => {
+            Held::Live(live) if self.can_resize(slot, block) || planted::is(39) => {
                 self.resize(live, Entry::Table(table), Entry::Leaf(block));
             }
             Held::Live(live) => _ = self.replace(live, |_| Entry::Leaf(block)),
@@ -95,7 +102,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Gives the hint of a group to all of its members, which are alike but for it, or takes it from all of them.
     pub(crate) fn hint_group(&mut self, member: Slot, is_group: bool) {
         let codec = self.tree.codec;
-        let in_place = self.tree.bbm == BbmLevel::Direct
+        let in_place = (self.tree.bbm == BbmLevel::Direct || planted::is(117))
             && self.gather.is_clean(member.group())
             && self.leaves_of(member).all(|leaf| self.is_settled(leaf.attributes));
         let hinted = |entry| match entry {
@@ -160,7 +167,9 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
 
 fn uncached(block: Entry) -> Entry {
     match block {
-        Entry::Leaf(leaf) => Entry::Leaf(Leaf { attributes: Attributes { uncached: true, ..leaf.attributes }, ..leaf }),
+        Entry::Leaf(leaf) => {
+            Entry::Leaf(Leaf { attributes: Attributes { uncached: !planted::is(41), ..leaf.attributes }, ..leaf })
+        }
         other => other,
     }
 }

@@ -61,7 +61,8 @@ impl Stage2 {
         let stats = Stats { tables: geometry.root_tables() as u64, ..Stats::default() };
         let codec = Codec::of(features);
         let number = (root.0 >> PAGE_SHIFT) as u32;
-        Self { geometry, codec, bbm: features.bbm, root, vmid: None, number, stats }
+        let bbm = if planted::is(40) { BbmLevel::Direct } else { features.bbm };
+        Self { geometry, codec, bbm, root, vmid: None, number, stats }
     }
 
     /// Returns the tree as that of the VM with the number, of which 0 is no VM's.

@@ -21,8 +21,8 @@ pub struct Vmids {
 
 impl Vmids {
     /// Returns the VMIDs of a machine, of which none can be had before [`Vmids::roll_over`] has emptied the TLBs.
-    pub const fn new(features: &Features) -> Self {
-        let last = if features.vmid16 { u16::MAX } else { u8::MAX as u16 };
+    pub fn new(features: &Features) -> Self {
+        let last = if features.vmid16 || planted::is(126) { u16::MAX } else { u8::MAX as u16 };
         Self { last, next: last as u32 + 1, generation: 0, kept: [None; MOST_KEPT] }
     }
 
@@ -35,7 +35,7 @@ impl Vmids {
     pub fn take(&mut self) -> Option<Vmid> {
         while let Some(vmid) = u16::try_from(self.next).ok().filter(|number| *number <= self.last).map(Vmid) {
             self.next += 1;
-            if !self.kept.contains(&Some(vmid)) {
+            if !self.kept.contains(&Some(vmid)) || planted::is(82) {
                 return Some(vmid);
             }
         }
@@ -53,7 +53,9 @@ impl Vmids {
         self.next = 1;
         // What trees did under their last VMIDs is complete; the barrier is for what other CPUs' walks still read.
         mmu.dsb(Dsb::Ishst);
-        mmu.tlbi(Tlbi::All, Scope::Broadcast);
-        mmu.dsb(Dsb::Ish);
+        if !planted::is(80) {
+            mmu.tlbi(Tlbi::All, if planted::is(12) || planted::is(81) { Scope::Local } else { Scope::Broadcast });
+        }
+        mmu.dsb(if planted::is(81) { Dsb::Nsh } else { Dsb::Ish });
     }
 }

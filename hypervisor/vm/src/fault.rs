@@ -73,19 +73,25 @@ impl<M: Machine> System<M> {
     fn serve(&self, id: VmId, wish: Wish) -> Fault {
         let space = self.vm(id).space.lock();
         let mut vmos = self.lock_vmos();
-        let found = self.find_page(&space, &mut vmos, wish);
+        let found = self.find_page(id, &space, &mut vmos, wish);
         let enter = || found.and_then(|(shown, page)| self.enter(id, &vmos[shown.vmo], shown, page, wish));
         self.operate(Work::Fault, id, IpaRange::page(wish.ipa), None, enter).unwrap_or(Fault::Abort)
     }
 
     /// Checks as Zircon does: a mapping, its permissions, the VMO's size, the page.
-    fn find_page(&self, space: &Space, vmos: &mut Vmos, wish: Wish) -> Result<(Shown, (Hpa, Attributes)), Status> {
+    fn find_page(
+        &self,
+        id: VmId,
+        space: &Space,
+        vmos: &mut Vmos,
+        wish: Wish,
+    ) -> Result<(Shown, (Hpa, Attributes)), Status> {
         let is_allowed = |shown: &Shown| shown.stretch.perms.contains(wish.needed);
         let shown = shown(space, wish.ipa).filter(is_allowed).ok_or(Status::NOT_FOUND)?;
         if shown.number >= vmos[shown.vmo].page_count() {
             return Err(Status::OUT_OF_RANGE);
         }
-        Ok((shown, self.page_for(vmos, shown, wish.needed)?))
+        Ok((shown, self.page_for(id, vmos, shown, wish.needed)?))
     }
 
     /// Has the tables allow the access.
@@ -110,6 +116,8 @@ impl<M: Machine> System<M> {
         match tree.touch(&self.machine, ipa, needed) {
             Touched::No => None,
             Touched::Marked => Some(Fault::Served),
+            Touched::Already if planted::is(47) && kind == FaultKind::Translation => Some(Fault::Abort),
+            Touched::Already if planted::is(79) && kind == FaultKind::Permission => Some(Fault::Abort),
             Touched::Already => {
                 // What is invalid, or has no access flag, is in no TLB; what allows less may be, and would fault for ever.
                 if kind == FaultKind::Permission {
@@ -130,12 +138,22 @@ impl<M: Machine> System<M> {
         mapped.is_ok() && tree.touch(&self.machine, wish.ipa, wish.needed) != Touched::No
     }
 
+    /// Returns the frame that a planted bug has every fault lead to: a table, or another VM's page.
+    fn another_frame(&self, id: VmId, vmos: &Vmos) -> Option<Hpa> {
+        match () {
+            () if planted::is(64) => Some(self.vm(id).tree.lock().root()),
+            () if planted::is(62) => VmId::all().next().and_then(|first| vmos[self.vm(first).ram].page(0)),
+            () => None,
+        }
+    }
+
     /// Returns what the access finds: the page, a new one for a store, the shared page of zeros for anything else.
-    fn page_for(&self, vmos: &mut Vmos, shown: Shown, needed: Perms) -> Result<(Hpa, Attributes), Status> {
+    fn page_for(&self, id: VmId, vmos: &mut Vmos, shown: Shown, needed: Perms) -> Result<(Hpa, Attributes), Status> {
         let page = match needed.contains(Perms::WRITE) {
             true => Some(self.page_for_write(vmos, shown.vmo, shown.number)?),
             false => vmos[shown.vmo].page(shown.number),
         };
+        let page = self.another_frame(id, vmos).or(page);
         Ok(page.map_or_else(
             || {
                 vmos[shown.vmo].map_zeros();

@@ -68,7 +68,7 @@ pub trait Machine: Mmu + Sync {
 
     /// Brings memory and caches together where EL2 and a guest may not see the same, so that neither has what the other has not.
     fn settle(&self, start: Hpa, len: u64) {
-        if must_clean(self.features()) {
+        if must_clean(self.features()) && !planted::is(66) {
             self.clean_caches(start, len, Dc::CleanInvalidate);
         }
     }
@@ -82,7 +82,7 @@ pub trait Machine: Mmu + Sync {
 
     /// Makes what was written to memory visible to instruction fetches of every CPU, where the CPUs do not do that themselves.
     fn sync_instructions(&self) {
-        if !self.features().no_invalidate_for_fetch {
+        if !self.features().no_invalidate_for_fetch && !planted::is(123) {
             // Instructions are fetched again from memory, which the first barrier makes current.
             self.dsb(Dsb::Ish);
             self.ic();

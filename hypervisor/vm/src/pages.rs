@@ -3,7 +3,7 @@
 
 use abi::Status;
 use stage2::Flushed;
-use vmsa::{Hpa, PAGE_SHIFT, PAGE_SIZE};
+use vmsa::{Hpa, Leaf, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::Machine;
 use crate::error::out_of_tables;
@@ -25,7 +25,13 @@ impl<M: Machine> System<M> {
         for vm in vmos.mappers(id) {
             let windows = vmos.windows(id, vm, first, end);
             proof = self.operate_on_each(Work::Decommit, vm, windows.clone(), || {
-                let unmapped = self.tree(vm).unmap(&self.machine, &mut self.supply(vm), windows);
+                let (mut tree, mut supply) = (self.tree(vm), self.supply(vm));
+                let unmapped = if planted::is(57) {
+                    let give = |_, leaf: Leaf| self.machine.told_given_back(leaf.output, 1);
+                    tree.unmap_and_tell(&self.machine, &mut supply, windows, give)
+                } else {
+                    tree.unmap(&self.machine, &mut supply, windows)
+                };
                 unmapped.map_err(out_of_tables)
             })?;
         }
@@ -123,10 +129,14 @@ impl<M: Machine> System<M> {
         }
         self.split_before(vmos, id, first)?;
         self.split_before(vmos, id, end)?;
-        let proof = self.unmap_everywhere(vmos, id, first, end)?;
-        let vmo = &mut vmos[id];
-        self.supply(vmo.payer).give_list(self.take_pages(vmo, first, end), proof);
+        let proof =
+            if planted::is(121) { Flushed::never_mapped() } else { self.unmap_everywhere(vmos, id, first, end)? };
+        self.give_pages(&mut vmos[id], first, end, proof);
         Ok(())
+    }
+
+    fn give_pages(&self, vmo: &mut Vmo, first: u64, end: u64, proof: Flushed) {
+        self.supply(vmo.payer).give_list(self.take_pages(vmo, first, end), proof);
     }
 
     /// Takes the frames of the pages from number `first` to `end` out of the VMO. No chunk is in that range in part.

@@ -76,7 +76,10 @@ impl<'a, M: Machine> Supply<'a, M> {
     fn prepare(self, first: Hpa, count: u64, used_as: Use) {
         let taken_as = if used_as == Use::Table { Taken::Table } else { Taken::Memory };
         self.machine.told_taken(first, count, taken_as);
-        self.machine.zero(first, count);
+        if !planted::is(59) || used_as != Use::Page {
+            let is_half = planted::is(60) && used_as == Use::Page;
+            self.machine.zero(first, if is_half { count.div_ceil(2) } else { count });
+        }
         match used_as {
             Use::Page => self.machine.told_owner(first, count, Owner::Vm(self.vm)),
             Use::Node => self.machine.told_owner(first, count, Owner::Hypervisor),
@@ -87,7 +90,7 @@ impl<'a, M: Machine> Supply<'a, M> {
     /// Makes sure that nothing that a guest wrote comes to its pages once they are somebody else's: a line that is dirty in some
     /// cache, or one that EL2 would read in place of what a guest wrote with its caches off. With FEAT_S2FWB there is none.
     fn forget_lines(self, pages: impl IntoIterator<Item = (Hpa, u64)>) {
-        if self.machine.features().forced_write_back {
+        if self.machine.features().forced_write_back || planted::is(67) {
             return;
         }
         let mut is_any = false;

@@ -164,7 +164,7 @@ impl<M: Machine> System<M> {
     }
 
     fn new_tree(&self, supply: Supply<'_, M>, config: &VmConfig, geometry: Geometry) -> Result<Stage2, Status> {
-        let tables = geometry.root_tables() as u64;
+        let tables = if planted::is(86) { 1 } else { geometry.root_tables() as u64 };
         let align_log2 = geometry.root_bytes().trailing_zeros();
         let root = supply.take_run(tables, align_log2, Use::Table).ok_or(Status::NO_MEMORY)?;
         let all = self.machine.features();

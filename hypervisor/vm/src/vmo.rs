@@ -262,6 +262,9 @@ impl Vmos {
     /// Takes a reference away, and after the last one the VMO.
     fn release(&mut self, id: VmoId) -> Option<Vmo> {
         let vmo = &mut self.vmos[id];
+        if planted::is(65) {
+            return None;
+        }
         vmo.references -= 1;
         debug_assert!(vmo.references > 0 || vmo.first_link.is_none(), "a mapping is a reference");
         (vmo.references == 0).then(|| self.vmos.remove(id))

@@ -105,3 +105,34 @@ impl IpaRange {
         Self { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, end: u64) -> IpaRange {
+        IpaRange { start: Ipa(start), end: Ipa(end) }
+    }
+
+    #[test]
+    fn a_range_has_its_bytes_and_the_pages_that_it_touches() {
+        assert_eq!((range(0x1000, 0x4000).len(), range(0x1000, 0x4000).pages()), (0x3000, 3));
+        assert_eq!((range(0x1fff, 0x4001).len(), range(0x1fff, 0x4001).pages()), (0x2002, 4));
+        assert_eq!(IpaRange::page(Ipa(0x8000_1234)), range(0x8000_1000, 0x8000_2000));
+    }
+
+    #[test]
+    fn a_range_is_empty_that_does_not_end_behind_its_start() {
+        assert!(range(0x2000, 0x2000).is_empty() && range(0x2000, 0x1000).is_empty());
+        assert!(!range(0x2000, 0x2001).is_empty());
+    }
+
+    #[test]
+    fn a_range_covers_what_is_between_its_ends() {
+        let middle = range(0x2000, 0x4000);
+        assert!(middle.covers(middle) && middle.covers(range(0x3000, 0x4000)) && middle.covers(range(0x2000, 0x3000)));
+        assert!(!middle.covers(range(0x1000, 0x3000)) && !middle.covers(range(0x3000, 0x5000)));
+        assert_eq!(middle.intersection(range(0x3000, 0x9000)), range(0x3000, 0x4000));
+        assert_eq!(middle.hull(range(0x6000, 0x9000)), range(0x2000, 0x9000));
+    }
+}

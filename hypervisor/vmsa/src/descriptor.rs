@@ -236,7 +236,7 @@ impl Codec {
 
     fn encode_leaf(self, leaf: Leaf, level: Level) -> u64 {
         let a = leaf.attributes;
-        let kind = if level == Level::L3 { TABLE_OR_PAGE } else { 0 };
+        let kind = if level == Level::L3 && !planted::is(52) { TABLE_OR_PAGE } else { 0 };
         let is_writable = a.perms.contains(Perms::WRITE);
         let track = match (a.dirty, is_writable) {
             (Dirty::Untracked, _) => 0b00,
@@ -281,10 +281,10 @@ impl Codec {
 
     /// MemAttr\[3:0\]: D8.6 "Stage 2 memory region type and cacheability attributes"; with FWB 0b0110 forces write-back,
     /// 0b0101 forces non-cacheable, and the Device encodings stay.
-    const fn mem_attr(self, memory: MemoryType) -> u64 {
+    fn mem_attr(self, memory: MemoryType) -> u64 {
         match (memory, self.forced_write_back) {
-            (MemoryType::Normal, true) => 0b0110,
-            (MemoryType::Normal, false) => 0b1111,
+            (MemoryType::Normal, true) if !planted::is(69) => 0b0110,
+            (MemoryType::Normal, _) => 0b1111,
             (MemoryType::NonCacheable, _) => 0b0101,
             (MemoryType::Device, _) => 0b0001,
         }

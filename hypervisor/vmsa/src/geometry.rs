@@ -95,21 +95,21 @@ impl Geometry {
 
     /// Returns the value of VTCR_EL2: 4 KiB granule, walks inner-shareable and write-back as EL2's own accesses are, physical
     /// addresses as wide as the machine's, access flag and dirty state updated by the walks that can.
-    pub const fn vtcr(self, features: &Features) -> u64 {
+    pub fn vtcr(self, features: &Features) -> u64 {
         const RES1: u64 = 1 << 31;
         const IRGN0_WB: u64 = 0b01 << 8;
         const ORGN0_WB: u64 = 0b01 << 10;
         const SH0_INNER: u64 = 0b11 << 12;
         let t0sz = 64 - self.ipa_bits as u64;
         // SL0 for the 4 KiB granule: 2, 1, 0 start at level 0, 1, 2.
-        let sl0 = 2 - self.start.number() as u64;
+        let sl0 = if planted::is(85) { 0 } else { 2 - self.start.number() as u64 };
         let vs = features.vmid16 as u64;
-        let ha = !matches!(features.dirty, DirtyLevel::None) as u64;
+        let ha = (planted::is(76) || !matches!(features.dirty, DirtyLevel::None)) as u64;
         let hd = matches!(features.dirty, DirtyLevel::Dirty) as u64;
         RES1 | hd << 22
             | ha << 21
             | vs << 19
-            | ps(features.pa_bits) << 16
+            | ps(if planted::is(87) { 48 } else { features.pa_bits }) << 16
             | SH0_INNER
             | ORGN0_WB
             | IRGN0_WB
@@ -186,6 +186,9 @@ mod tests {
         }
         let at_level_0 = Geometry::starting_at(40, Level::L0, &machine(40));
         assert_eq!(at_level_0, Err(GeometryError::Start(Level::L0)));
+        for bits in [31, 49] {
+            assert_eq!(Geometry::starting_at(bits, Level::L2, &machine(48)), Err(GeometryError::Width(bits)));
+        }
         assert_eq!(Geometry::starting_at(32, Level::L3, &machine(48)), Err(GeometryError::Start(Level::L3)));
     }
 
@@ -194,6 +197,24 @@ mod tests {
         assert_eq!(Geometry::new(31, &machine(48)), Err(GeometryError::Width(31)));
         assert_eq!(Geometry::new(49, &machine(48)), Err(GeometryError::Width(49)));
         assert_eq!(Geometry::new(41, &machine(40)), Err(GeometryError::WiderThanMachine(41)));
+    }
+
+    #[test]
+    fn a_root_is_found_by_vttbr_and_takes_all_of_its_tables() {
+        assert_eq!(vttbr(Hpa(0x4010_0000), Vmid(0x1234)), 0x1234_0000_4010_0000);
+        for (bits, bytes) in [(34, 16 << 12), (39, 1 << 12), (40, 2 << 12), (48, 1 << 12)] {
+            let g = Geometry::new(bits, &machine(48)).unwrap();
+            assert_eq!((g.ipa_bits(), g.root_bytes()), (bits, bytes));
+        }
+    }
+
+    /// ID_AA64MMFR0_EL1.PARange and VTCR_EL2.PS have the same encodings.
+    #[test]
+    fn ps_is_the_width_of_the_machine() {
+        for (pa_bits, ps) in [(32, 0), (36, 1), (40, 2), (42, 3), (44, 4), (48, 5)] {
+            let g = Geometry::new(32, &machine(pa_bits)).unwrap();
+            assert_eq!(g.vtcr(&machine(pa_bits)) >> 16 & 7, ps, "{pa_bits}");
+        }
     }
 
     #[test]

@@ -68,3 +68,23 @@ impl Level {
         !matches!(self, Self::L0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_follow_each_other_and_span_512_times_less() {
+        assert_eq!([Level::L0, Level::L1, Level::L2, Level::L3].map(Level::number), [0, 1, 2, 3]);
+        assert_eq!([Level::L0, Level::L2, Level::L3].map(Level::next), [Some(Level::L1), Some(Level::L3), None]);
+        for (level, span) in [(Level::L3, 1 << 12), (Level::L2, 1 << 21), (Level::L1, 1 << 30), (Level::L0, 1 << 39)] {
+            assert_eq!((level.entry_span(), level.table_span()), (span, span * 512), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_nine_bits_for_each_level() {
+        let ipa = Ipa(5 << 39 | 6 << 30 | 7 << 21 | 511 << 12 | 0xabc);
+        assert_eq!([Level::L0, Level::L1, Level::L2, Level::L3].map(|level| level.index(ipa)), [5, 6, 7, 511]);
+    }
+}

@@ -114,7 +114,7 @@ impl Syndrome {
         let is_permission = matches!(self.fault().kind, FaultKind::Permission);
         match self.class() {
             _ if self.is_stage1_walk() => {
-                if is_permission {
+                if is_permission && !planted::is(95) {
                     Access::Write
                 } else {
                     Access::Read
@@ -128,19 +128,20 @@ impl Syndrome {
 
     /// Tells whether HPFAR_EL2 is valid for this abort: for every kind of fault on a stage-1 walk, else for all but
     /// permission faults (DDI 0487, D19 "HPFAR_EL2").
-    pub const fn is_hpfar_valid(self) -> bool {
+    pub fn is_hpfar_valid(self) -> bool {
         match self.fault().kind {
             FaultKind::Translation | FaultKind::AccessFlag | FaultKind::AddressSize => true,
-            _ => self.is_stage1_walk(),
+            _ => self.is_stage1_walk() || planted::is(92),
         }
     }
 }
 
 /// Returns the address that HPFAR_EL2 and FAR_EL2 name. On a stage-1 walk FAR holds the address of the data, not of the
 /// table, so only the page is known.
-pub const fn fault_ipa(syndrome: Syndrome, far: u64, hpfar: u64) -> Ipa {
-    let page = (hpfar >> 4 & ((1 << 40) - 1)) << 12;
-    if syndrome.is_stage1_walk() { Ipa(page) } else { Ipa(page | far & (PAGE_SIZE - 1)) }
+pub fn fault_ipa(syndrome: Syndrome, far: u64, hpfar: u64) -> Ipa {
+    let page = (hpfar >> 4 & ((1 << 40) - 1)) << if planted::is(91) { 8 } else { 12 };
+    let is_page_only = syndrome.is_stage1_walk() && !planted::is(94) || planted::is(135);
+    if is_page_only { Ipa(page) } else { Ipa(page | far & (PAGE_SIZE - 1)) }
 }
 
 #[cfg(test)]
@@ -149,6 +150,17 @@ mod tests {
 
     fn abort(ec: u64, iss: u64) -> Syndrome {
         Syndrome(ec << 26 | Syndrome::INSTRUCTION_LENGTH | iss)
+    }
+
+    #[test]
+    fn bits_are_where_the_manual_has_them() {
+        let bits = [
+            Syndrome::WRITE_NOT_READ,
+            Syndrome::STAGE1_WALK,
+            Syndrome::CACHE_MAINTENANCE,
+            Syndrome::INSTRUCTION_LENGTH,
+        ];
+        assert_eq!(bits, [0x40, 0x80, 0x100, 0x200_0000]);
     }
 
     #[test]

@@ -44,9 +44,13 @@ pub enum Tlbi {
 
 impl Tlbi {
     /// Returns the operand, where the operation takes one.
-    pub const fn operand(self) -> Option<u64> {
+    pub fn operand(self) -> Option<u64> {
         match self {
-            Self::Ipa { ipa, level, .. } => Some(ttl(level) << 44 | (ipa.0 >> PAGE_SHIFT) & ((1 << 36) - 1)),
+            Self::Ipa { ipa, level, .. } => {
+                let shift = if planted::is(16) { 0 } else { PAGE_SHIFT };
+                let leaked = if planted::is(25) { ipa.0 >> 28 & 0xf } else { 0 };
+                Some((ttl(level) | leaked) << 44 | (ipa.0 >> shift) & ((1 << 36) - 1))
+            }
             Self::Range { operand, level, .. } => Some(operand.bits(level)),
             Self::Stage1 | Self::Vmid | Self::All => None,
         }
@@ -84,24 +88,27 @@ impl RangeOperand {
         (self.num + 1) << (5 * self.scale + 1)
     }
 
-    const fn bits(self, level: Option<Level>) -> u64 {
+    fn bits(self, level: Option<Level>) -> u64 {
         const TG_4K: u64 = 0b01 << 46;
         let ttl = match level {
             None | Some(Level::L0) => 0,
             Some(level) => level.number() as u64,
         };
-        TG_4K | self.scale << 44 | self.num << 39 | ttl << 37 | self.base.0 >> PAGE_SHIFT
+        let granule = if planted::is(21) { 0 } else { TG_4K };
+        let scale = self.scale.saturating_sub(planted::is(19) as u64);
+        let num = self.num.saturating_sub(planted::is(20) as u64);
+        granule | scale << 44 | num << 39 | ttl << 37 | self.base.0 >> PAGE_SHIFT
     }
 }
 
 /// Returns the one operand that covers `pages` pages from `base` with the least excess, or `None` where no operand is large
 /// enough. Too much may be covered, though never twice the range: invalidating what is still valid costs a walk, a second
 /// operation costs more.
-pub const fn range_operand(base: Ipa, pages: u64) -> Option<RangeOperand> {
+pub fn range_operand(base: Ipa, pages: u64) -> Option<RangeOperand> {
     let mut scale = 0;
     while scale <= 3 {
         let unit = 1 << (5 * scale + 1);
-        let units = pages.div_ceil(unit);
+        let units = if planted::is(22) { pages / unit } else { pages.div_ceil(unit) };
         if units <= 32 {
             let num = if units == 0 { 0 } else { units - 1 };
             return Some(RangeOperand { base: base.page_base(), num, scale });

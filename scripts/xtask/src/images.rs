@@ -1,6 +1,5 @@
-//! The images that boot: the hypervisor, sound or with a planted bug, and the guests.
+//! The images that boot: the hypervisor, sound or with planted bugs, and the guests.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,14 +35,17 @@ pub(crate) fn build_guests_for_tests() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Builds the hypervisors for the tests into the folder of the guests: those with a planted bug, each in a folder named
-/// for the feature that plants it, and last the sound one, which is thus the one that cargo leaves in its place.
-pub(crate) fn build_hypervisors_for_tests(images: &Path, features: &BTreeSet<&str>) -> Result<()> {
-    for feature in features {
-        let planted = named(build(&["--package", "hypervisor", "--features", feature])?, "hypervisor")?;
-        copy_into(&images.join(feature), &planted)?;
-    }
+/// Builds the hypervisor for the tests into the folder of the guests.
+pub(crate) fn build_hypervisor_for_tests(images: &Path) -> Result<()> {
     copy_into(images, &build_hypervisor()?)
+}
+
+/// Builds the hypervisor with planted bugs into a folder of the guests' folder, and the sound one, which is thus the one that
+/// cargo leaves in its place.
+pub(crate) fn build_planted_hypervisor(images: &Path) -> Result<()> {
+    let planted = named(build(&["--package", "hypervisor", "--features", "armed"])?, "hypervisor")?;
+    copy_into(&images.join("planted"), &planted)?;
+    build_hypervisor().map(drop)
 }
 
 fn build(arguments: &[&str]) -> Result<Vec<Executable>> {

@@ -6,6 +6,7 @@ mod images;
 mod judge;
 mod report;
 mod run;
+mod survivors;
 mod test;
 
 use std::env;
@@ -32,6 +33,7 @@ enum Task {
     Test(test::Options),
     Judge(judge::Options),
     Report(report::Options),
+    Survivors(survivors::Options),
     /// Builds the hypervisor and the guests, and prints where they are
     Build,
 }
@@ -57,6 +59,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Test(options) => test::run(&options),
         Task::Judge(options) => judge::run(&options),
         Task::Report(options) => report::run(&options),
+        Task::Survivors(options) => survivors::run(&options),
         Task::Build => images::build_all().map(|images| {
             images.iter().for_each(|image| println!("{}", image.display()));
             ExitCode::SUCCESS

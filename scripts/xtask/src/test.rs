@@ -2,6 +2,7 @@
 
 mod checks;
 mod harness;
+mod mutants;
 mod report;
 mod runner;
 mod selection;
@@ -23,10 +24,13 @@ const NAMES: &str = "\
 A test's name starts with what it is part of:
   check/   formatting, clippy and documentation, for the host, the hypervisor and the guest
   host/    tests that run here: host/PACKAGE/…
+  mutants/ planted bugs, each of which the tests must notice
   qemu/    tests that boot a machine: qemu/tour/CPU, qemu/conformance/CPU/CASE, …
 
 A test whose needs the machine lacks is skipped, by name and with the reason. With CI set in the environment that counts as
 a failure. The last line says how many passed, failed and were skipped.
+
+scripts/test mutants [NUMBER]… prints who notices each planted bug, by which rule, after how many operations.
 
 Examples:
   scripts/test                        everything
@@ -58,41 +62,51 @@ pub(crate) struct Options {
 ///
 /// The tests do not build, or the results cannot be written. A test that fails is no error but an exit code.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if mutants::is_asked_for(&options.names) && !options.list {
+        return mutants::print(&options.names[1..]);
+    }
     let selection = Selection::new(&options.names);
     let mut checks = checks::all(options.full);
     checks.retain(|check| selection.has(&check.name));
     if options.list {
         let (tests, _) = collect(&selection, options.full)?;
-        checks.iter().chain(&tests).for_each(|test| println!("{}", test.name));
+        let names = checks.iter().chain(&tests).map(|test| test.name.as_str());
+        let bugs = [Some(mutants::name()), options.full.then_some(mutants::SURVIVORS)];
+        let bugs = bugs.into_iter().flatten().filter(|name| selection.has(name));
+        names.chain(bugs).for_each(|name| println!("{name}"));
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::new();
     // One at a time: each of them is a cargo, which has all cores busy and the target folder locked.
     runner::run_all(checks, 1, |finished| report.add(finished));
-    let (tests, images) = collect(&selection, options.full)?;
+    let (mut tests, images) = collect(&selection, options.full)?;
     if let Some(images) = images {
-        let features = selection::planted_features(tests.iter().map(|test| test.name.as_str()));
-        images::build_hypervisors_for_tests(&images, &features)?;
+        if selection.has(mutants::name()) {
+            tests.push(mutants::test(&images, options.full)?);
+        }
+        images::build_hypervisor_for_tests(&images)?;
     }
     runner::run_all(tests, thread::available_parallelism().map_or(1, NonZeroUsize::get), |finished| {
         report.add(finished)
     });
+    if options.full && selection.has(mutants::SURVIVORS) {
+        // After everything else: it has all cores busy for hours.
+        runner::run_all(vec![mutants::survivors()?], 1, |finished| report.add(finished));
+    }
     if let Some(path) = &options.junit {
         report.write_junit(path)?;
     }
     Ok(report.conclude())
 }
 
-/// Builds the tests that the selection may want, and returns those that it does want, with the folder of what they boot.
-/// The hypervisor is not there yet: which ones are needed is known when the tests are.
+/// Builds the tests that the selection may want, and returns those that it does want, with the folder of what they boot, if they
+/// boot anything. The hypervisor is not there yet.
 fn collect(selection: &Selection, full: bool) -> Result<(Vec<Test>, Option<PathBuf>)> {
     let (wants_host, wants_qemu) = (selection.may_have("host/"), selection.may_have("qemu/"));
-    if !wants_host && !wants_qemu {
-        return Ok((Vec::new(), None));
-    }
-    let images = wants_qemu.then(images::build_guests_for_tests).transpose()?;
-    let mut tests = harness::list_all(images.as_deref(), full)?;
+    let wants_mutants = selection.has(mutants::name());
+    let images = (wants_qemu || wants_mutants).then(images::build_guests_for_tests).transpose()?;
+    let mut tests = if wants_host || wants_qemu { harness::list_all(images.as_deref(), full)? } else { Vec::new() };
     tests.retain(|test| selection.has(&test.name));
-    let boots = tests.iter().any(|test| test.name.starts_with("qemu/"));
+    let boots = wants_mutants || tests.iter().any(|test| test.name.starts_with("qemu/"));
     Ok((tests, images.filter(|_| boots)))
 }

@@ -1,10 +1,10 @@
 //! The conformance guest's cases, each booted on its own, and recorded: every event of it is judged live and in the trace.
 
 use libtest_mimic::{Failed, Trial};
-use qemu::Machine;
+use qemu::{Case, Machine};
 
 use crate::boot::{CPUS, succeeds_with};
-use crate::images::{Case, Images};
+use crate::images::Images;
 use crate::trace::boot_recorded;
 
 /// Returns a trial for each case and CPU model, or one that fails where the guest does not list its cases.
@@ -15,18 +15,8 @@ pub(crate) fn trials(images: &Images) -> Vec<Trial> {
     }
 }
 
-/// Returns the machine that runs one case.
-pub(crate) fn machine(images: &Images, case: &Case) -> Machine {
-    Machine {
-        bootargs: case.bootargs.clone().into(),
-        smp: case.smp,
-        memory: case.memory,
-        ..Machine::new(images.hypervisor(), images.conformance())
-    }
-}
-
 fn trial(images: &Images, cpu: &str, case: &Case) -> Trial {
-    let machine = Machine { cpu: cpu.into(), ..machine(images, case) };
+    let machine = Machine { cpu: cpu.into(), ..case.machine(&images.hypervisor(), &images.conformance()) };
     let passed = format!("PASS {}\n", case.name);
     let name = format!("conformance/{cpu}/{}", case.name);
     Trial::ignorable_test(name, move || boot_recorded(&machine, |said| succeeds_with(said, &[&passed])))

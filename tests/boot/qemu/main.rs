@@ -8,7 +8,6 @@ mod conformance;
 mod images;
 mod linux_image;
 mod machine;
-mod planted;
 mod refusals;
 mod script;
 mod tour;
@@ -27,13 +26,12 @@ fn main() {
 }
 
 fn all(images: &Images) -> Vec<Trial> {
-    let families: [fn(&Images) -> Vec<Trial>; 8] = [
+    let families: [fn(&Images) -> Vec<Trial>; 7] = [
         tour::trials,
         conformance::trials,
         machine::trials,
         linux_image::trials,
         refusals::trials,
-        planted::trials,
         script::trials,
         trace::trials,
     ];

@@ -38,7 +38,14 @@ pub(crate) fn trials(images: &Images) -> Vec<Trial> {
         let images = images.clone();
         Trial::ignorable_test(format!("refuses/guest/{name}"), move || refuses_guest(&images, offset, says))
     });
-    arguments.chain(fields).collect()
+    arguments.chain(fields).chain([planted_bugs(images)]).collect()
+}
+
+/// The hypervisor that everybody else boots has no planted bugs: it does not know the argument that chooses one.
+fn planted_bugs(images: &Images) -> Trial {
+    let machine = Machine { append: "planted=1".into(), ..tour::machine(images) };
+    let is_named = |said: &Transcript| refuses(said, "hypervisor's boot argument `planted=1`");
+    Trial::ignorable_test("refuses/planted-bugs", move || boot(&machine, is_named))
 }
 
 fn refuses_guest(images: &Images, offset: usize, says: &str) -> Verdict {

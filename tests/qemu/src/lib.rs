@@ -4,6 +4,7 @@
 //! one serial line that comes out apart into the guest's console and the hypervisor's log. What a person asked for and
 //! cannot have is [`Refused`], before anything is started.
 
+mod cases;
 mod child;
 mod emulator;
 mod guest;
@@ -13,6 +14,7 @@ mod refused;
 mod serial;
 mod trace;
 
+pub use cases::{Case, read_cases};
 pub use child::Ended;
 pub use emulator::{Emulator, OLDEST, Version};
 pub use guest::check_guest;

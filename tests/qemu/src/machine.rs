@@ -32,6 +32,8 @@ pub struct Machine {
     pub smp: u8,
     /// How much RAM there is.
     pub memory: Memory,
+    /// Further boot arguments for the hypervisor.
+    pub append: String,
     /// The least severe level that the hypervisor logs: `error`, `warn`, `info`, `debug` or `trace`.
     pub log: String,
     /// The file that the hypervisor's trace of all events goes to.
@@ -67,6 +69,7 @@ impl Machine {
             cpu: "max".into(),
             smp: 1,
             memory: Memory::default(),
+            append: String::new(),
             log: "warn".into(),
             trace: None,
             icount: false,
@@ -131,7 +134,7 @@ impl Machine {
         add("-smp", self.smp.to_string().into());
         add("-kernel", self.hypervisor.clone().into());
         let trace = if self.trace.is_some() { " trace=on" } else { "" };
-        add("-append", format!("log={}{trace}", self.log).into());
+        add("-append", format!("log={}{trace} {}", self.log, self.append).trim_end().into());
         add("-device", self.guest_loader());
         if self.icount {
             add("-icount", "shift=0,sleep=off".into());
@@ -235,6 +238,7 @@ mod tests {
             cpu: "cortex-a57".into(),
             smp: 4,
             memory: "1536M".parse().unwrap(),
+            append: "planted=6".into(),
             log: "trace".into(),
             trace: Some("a,b.trace".into()),
             icount: true,
@@ -247,7 +251,7 @@ mod tests {
             "-cpu cortex-a57",
             "-smp 4",
             "-m 1536M",
-            "log=trace trace=on",
+            "log=trace trace=on planted=6",
             "-device virtconsole,chardev=trace -chardev file,id=trace,path=a,,b.trace",
             "-icount shift=0,sleep=off",
             "-s -S",

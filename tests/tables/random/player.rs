@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use stage2::{Mmu, Touched};
+use stage2::{Mmu, Stage2, Tables, Touched};
 use tests::{Seen, Sim};
 use vmsa::{Attributes, Dirty, Geometry, Ipa, IpaRange, Leaf, PAGE_SIZE, Perms};
 
@@ -14,7 +14,7 @@ use crate::world::{Announced, Heard, World, touch};
 
 /// What an operation told of: pages that were stored to, and pages that were accessed at all.
 #[derive(Debug, Default)]
-struct Told {
+pub(super) struct Told {
     stored: Vec<IpaRange>,
     accessed: Vec<IpaRange>,
 }
@@ -70,7 +70,7 @@ impl<'s> Player<'s> {
             }
         };
         let mmu = Announced { sim: self.world.sim, hear };
-        let told = carry_out(&mut self.world, step, &mmu);
+        let told = carry_out((&mut self.world.tree, &mut self.world.tables), step, &mmu);
         Sim::run_on(0);
         let (used, mut faults) = (watch.used.into_inner(), watch.faults.into_inner());
         faults.truncate(4);
@@ -248,8 +248,8 @@ impl<'s> Player<'s> {
     }
 }
 
-fn carry_out(world: &mut World<'_>, step: &Step, mmu: &impl Mmu) -> Told {
-    let (tree, tables) = (&mut world.tree, &mut world.tables);
+/// Does what a step says to a tree; an access is no operation on it.
+pub(super) fn carry_out((tree, tables): (&mut Stage2, &mut impl Tables), step: &Step, mmu: &impl Mmu) -> Told {
     let mut told = Told::default();
     match step {
         Step::Map(range, memory, attributes) => {

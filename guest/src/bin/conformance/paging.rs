@@ -140,6 +140,18 @@ cases! {
     }
 
     #[kernel]
+    fn P13_page_that_is_written_shows_nothing_of_its_last_use() {
+        let arena = Arena::new(1);
+        for round in 1..8 {
+            let vmo = Vmo::create(PAGE_SIZE).succeeds();
+            arena.map_vmo(RW, 0, 1, &vmo, 0).succeeds();
+            store(arena.page(0) + 8 * round, round);
+            (1..8).filter(|word| *word != round).for_each(|word| reads(arena.page(0) + 8 * word, 0));
+            arena.unmap(0, 1).succeeds();
+        }
+    }
+
+    #[kernel]
     fn C183_mapping_longer_than_its_vmo_grows_with_it() {
         let (arena, vmo) = resizable(1, 2);
         arena.shows("10");

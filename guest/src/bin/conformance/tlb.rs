@@ -27,6 +27,16 @@ cases! {
     }
 
     #[kernel]
+    fn T01_unmapped_pages_behind_a_hole_are_gone_at_once() {
+        let arena = Arena::new(3);
+        arena.map(0, 3);
+        (0..3).for_each(|page| store(arena.page(page), page));
+        arena.unmap(0, 1).succeeds();
+        arena.unmap(0, 3).succeeds();
+        (0..3).for_each(|page| load_aborts(arena.page(page)));
+    }
+
+    #[kernel]
     fn T01_unmapped_code_is_gone_at_once() {
         let arena = Arena::new(1);
         arena.map_vmo(RWX, 0, 1, &executable_vmo(1), 0).succeeds();

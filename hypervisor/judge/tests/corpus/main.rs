@@ -15,6 +15,7 @@
 
 mod cases;
 mod documents;
+mod format;
 mod generated;
 mod programs;
 mod scene;

@@ -81,7 +81,7 @@ fn prepare<M: Mmu, T: Tables>(
     range: IpaRange,
 ) -> Result<(), OutOfTables> {
     let prepared = edit.walker().walk(range, &mut Prepare { edit, source });
-    if prepared.is_err() {
+    if prepared.is_err() && !planted::is(129) {
         let Ok(()) = edit.walker().walk(range, &mut Forget { edit });
     }
     prepared

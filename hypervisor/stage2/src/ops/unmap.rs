@@ -131,7 +131,8 @@ impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Visitor for Unmap<'_, '_, M, T
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, Infallible> {
         // A group's flags may be at any member: they are all told what all of them say.
         let whole = if self.told.is_some() { part } else { self.range };
-        Ok(match self.edit.ungroup(place, whole) {
+        let place = if planted::is(54) { place } else { self.edit.ungroup(place, whole) };
+        Ok(match place {
             Place::Vacant(_) | Place::Prepared(_) => Next::Same,
             Place::Leaf(held, leaf) => self.leaf(held, leaf, part),
             Place::Table(held, table) if self.told.is_none() && part == held.slot().span() => {

@@ -144,13 +144,15 @@ impl<M: Machine> Caller<'_, M> {
         let dialect = self.dialect();
         let mut locked = self.lock();
         let (vmar, rights) = self.vmar(&locked, 0)?;
+        let base = if planted::is(99) { base & !(PAGE_SIZE - 1) } else { base };
         if !base.is_multiple_of(PAGE_SIZE) || !dialect.unmap_rounds_length && !len.is_multiple_of(PAGE_SIZE) {
             return Err(Status::INVALID_ARGS);
         }
         let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
         check_live_range(&locked, vmar, base, size)?;
         if locked.space.vmar(vmar).children.first_overlapping(&locked.space.regions, base, size).is_none() {
-            return if dialect.unmap_of_nothing_succeeds { Ok(Reply::DONE) } else { Err(Status::NOT_FOUND) };
+            let nothing = if planted::is(97) { Status::INVALID_ARGS } else { Status::NOT_FOUND };
+            return if dialect.unmap_of_nothing_succeeds { Ok(Reply::DONE) } else { Err(nothing) };
         }
         let may_destroy = !dialect.unmap_needs_op_children || rights.contains(Rights::OP_CHILDREN);
         check_sub_regions(&locked, vmar, base, size, may_destroy)?;

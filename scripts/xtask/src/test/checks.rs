@@ -11,6 +11,9 @@ use crate::cargo::{self, MACHINE_TARGET};
 const HYPERVISOR: &[&str] = &["--package", "hypervisor"];
 const GUEST: &[&str] = &["--package", "guest", "--package", "zx"];
 
+/// What has planted bugs.
+const ARMED: &[&str] = &["--features", "armed"];
+
 const FOR_MACHINE: &[&str] = &["--release", "--target", MACHINE_TARGET];
 const DENY: &[&str] = &["--", "--deny", "warnings"];
 
@@ -22,12 +25,14 @@ const FOR_MIRI: &[&str] = &["--package", "vmsa", "--package", "stage2", "--packa
 
 /// Returns the checks, cheapest first; for `full` runs Miri too, which takes minutes, and a nightly toolchain that has it.
 pub(super) fn all(full: bool) -> Vec<Test> {
-    let clippy = |packages| [&["clippy"], FOR_MACHINE, packages, DENY].concat();
+    let clippy = |packages: &[&'static str]| [&["clippy"], FOR_MACHINE, packages, DENY].concat();
     let doc = |packages| [&["doc", "--no-deps"], FOR_MACHINE, packages].concat();
     let mut checks = vec![
         check("format", &["fmt", "--all", "--check", "--", "--color", "never"]),
         check("clippy-host", &[&["clippy", "--all-targets"], DENY].concat()),
+        check("clippy-mutants", &[&["clippy", "--package", "tests", "--test", "mutants"], ARMED, DENY].concat()),
         check("clippy-hypervisor", &clippy(HYPERVISOR)),
+        check("clippy-hypervisor-with-planted-bugs", &clippy(&[HYPERVISOR, ARMED].concat())),
         check("clippy-guest", &clippy(GUEST)),
         check("doc-host", &["doc", "--no-deps"]),
         check("doc-hypervisor", &doc(HYPERVISOR)),

@@ -1,7 +1,5 @@
 //! Which tests are wanted.
 
-use std::collections::BTreeSet;
-
 /// The names, or parts of names, that were asked for; none means all.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
@@ -22,16 +20,11 @@ impl<'a> Selection<'a> {
     /// Tells whether a test whose name starts with `family` may be wanted, told before the names of its tests are known.
     pub(super) fn may_have(&self, family: &str) -> bool {
         let names_other_family = |part: &str| {
-            let families = ["check/", "host/", "qemu/"];
+            let families = ["check/", "host/", "mutants/", "qemu/"];
             families.iter().any(|other| part.starts_with(other)) && !part.starts_with(family)
         };
         self.names.is_empty() || self.names.iter().any(|part| !names_other_family(part))
     }
-}
-
-/// Returns the features that plant the bugs which the tests of these names look for: `qemu/planted/FEATURE/…`.
-pub(super) fn planted_features<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    names.filter_map(|name| name.strip_prefix("qemu/planted/")?.split('/').next()).collect()
 }
 
 #[cfg(test)]
@@ -57,11 +50,5 @@ mod tests {
         assert!(may_have(&["unmap"], "qemu/"));
         assert!(may_have(&["check/", "qemu/tour"], "qemu/"));
         assert!(!may_have(&["check/", "host/abi"], "qemu/"));
-    }
-
-    #[test]
-    fn planted_bugs_are_named_by_their_tests() {
-        let names = ["qemu/planted/plant-no-tlbi/C091", "qemu/planted/plant-no-tlbi/C120", "qemu/tour/max"];
-        assert_eq!(planted_features(names.into_iter()), BTreeSet::from(["plant-no-tlbi"]));
     }
 }

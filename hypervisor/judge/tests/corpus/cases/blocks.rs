@@ -141,6 +141,14 @@ fn r5_a_merge_that_invalidates_the_table_and_not_its_pages() {
 }
 
 #[test]
+fn r5_a_merge_whose_break_is_not_invalidated() {
+    merge(Machine::TWO, |s, m| {
+        s.w(m.parent, 0).dsb("ish").w(m.parent, m.block);
+    })
+    .fails(&["R5", "R8"]);
+}
+
+#[test]
 fn r5_a_table_for_another_table() {
     let (mut s, page) = Scene::with_page(Machine::TWO);
     let parent = s.slot(page.vm, page.ipa, 2);

@@ -159,3 +159,26 @@ fn r40_a_fault_on_a_walk_is_served_at_the_table() {
 fn r40_hpfar_says_nothing_of_a_permission_fault() {
     served_at(DATA_ABORT | STORE | PERMISSION, 0x1234_5678, 0xdead_0000, IPA).passes();
 }
+
+/// ESR_EL2.CM: the fault is that of a cache maintenance instruction.
+const MAINTENANCE: u64 = 1 << 8;
+
+fn read_only() -> (Scene, Page) {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let page = s.map_as(vm, IPA, 3, |word| word & !WRITE);
+    (s, page)
+}
+
+#[test]
+fn r39_a_walk_that_updates_the_guests_own_tables_is_a_store() {
+    let (mut s, page) = read_only();
+    handled(&mut s, page, ON_WALK | PERMISSION, 1);
+    s.passes();
+}
+
+#[test]
+fn r39_cache_maintenance_is_no_store() {
+    let (mut s, page) = read_only();
+    handled(&mut s, page, MAINTENANCE | STORE | TRANSLATION, 1);
+    s.fails(&["R39"]);
+}

@@ -152,6 +152,36 @@ fn r32_given_to_a_vm_before_the_invalidation() {
 }
 
 #[test]
+fn r32_overwritten_while_it_is_linked() {
+    let Unlinking { mut s, child, .. } = unlinking();
+    s.zero(child, 1).flush_vmid().unlock(1).end(0);
+    s.fails(&["R32", "R53", "R30"]);
+}
+
+#[test]
+fn r32_an_entry_is_written_that_walks_may_find_still() {
+    let Unlinking { mut s, pages, parent, child } = unlinking();
+    let pa = s.frames(pages[0].vm, 1);
+    s.w(parent, 0).dsb("ish").w(child + 8 * 99, pages[0].word_to(pa)).flush_each(&pages).free(child, 1);
+    s.unlock(1).end(0);
+    s.fails(&["R32", "R8", "R50"]);
+}
+
+#[test]
+fn r32_entries_are_cleared_that_walks_may_find_still() {
+    let Unlinking { mut s, pages, parent, child } = unlinking();
+    s.w(parent, 0).dsb("ish").break_all(&pages).flush_vmid().free(child, 1).unlock(1).end(0);
+    s.passes();
+}
+
+#[test]
+fn r32_linked_again_at_once() {
+    let Unlinking { mut s, parent, child, .. } = unlinking();
+    s.w(parent, 0).release(parent, table(child)).dsb("ishst").unlock(1).end(1);
+    s.passes();
+}
+
+#[test]
 fn r32_a_tree_of_two_levels_at_once() {
     let (mut s, vm) = Scene::with_vm(Machine::TWO);
     s.map(vm, IPA, 3);

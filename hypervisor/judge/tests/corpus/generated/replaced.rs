@@ -155,6 +155,24 @@ fn every_right_over_every_other_without_an_invalidation() {
     comparison.conclude();
 }
 
+/// The same for EL1 and EL0 apart, with FEAT_XNX.
+#[test]
+fn every_execute_right_over_every_other_without_an_invalidation() {
+    // XN[1:0] 0 to 3, with the rights of EL1 in bit 0 and of EL0 in bit 1 (DDI 0487, "Stage 2 instruction execution").
+    const GRANTED: [u64; 4] = [0b11, 0b10, 0b00, 0b01];
+    let mut comparison = Comparison::default();
+    for (old, new) in (0..4).flat_map(|old| (0..4).map(move |new| (old, new))) {
+        let (mut s, vm) = Scene::with_vm(Machine { xnx: true, ..Machine::TWO });
+        let word = |base: u64, set: usize| base & !(0b11 << 53) | (set as u64) << 53;
+        let page = s.map_as(vm, IPA, 3, |leaf| word(leaf, old));
+        s.change("protect", page, word(page.word, new), |s| s.dsb("ish"));
+        let taken = GRANTED[old] & !GRANTED[new];
+        let verdict = if taken == 0 { Verdict::Right } else { Verdict::Wrong(vec!["R13", "R50"]) };
+        comparison.add(&format!("XN {new:02b} over {old:02b}"), &s.text(), &verdict);
+    }
+    comparison.conclude();
+}
+
 /// Tables and blocks: at level 0 never in place, at level 1 by way of nT, at level 2 in place.
 #[test]
 fn every_change_of_size() {

@@ -34,6 +34,8 @@ pub(super) struct Flush {
     pub(super) is_hinted: bool,
     pub(super) is_leaf_form: bool,
     pub(super) is_outer: bool,
+    /// The lock is dropped before, where others may have it meanwhile.
+    pub(super) is_deferred: bool,
 }
 
 /// A leaf or a table that is gone.

@@ -4,8 +4,12 @@
 //! parameters at random, and two CPUs that serve two VMs do so at the same time. So the judge must find nothing. Every step without
 //! which a program is wrong is marked when it is written; spoiling one of them must be found.
 
+mod blocks;
 mod cells;
 mod flush;
+mod guests;
+mod mangle;
+mod pages;
 mod plan;
 mod player;
 mod spoil;
@@ -14,6 +18,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 use crate::scene::judged;
+use mangle::{Mangle, mangles};
 use plan::{Plan, plans};
 use player::Player;
 use spoil::Spoiled;
@@ -29,9 +34,24 @@ fn judge_right(plan: &Plan) -> Result<(), TestCaseError> {
 
 fn judge_spoiled(plan: &Plan, which: usize, how: usize) -> Result<(), TestCaseError> {
     let program = Player::play(plan);
-    let Some(Spoiled { text, what }) = program.spoil(which, how) else { return Ok(()) };
-    let found = judged(&text);
-    prop_assert!(!found.violations.is_empty(), "not found: {what}\n{text}");
+    let Some(Spoiled { text, what, line, rules }) = program.spoil(which, how) else { return Ok(()) };
+    let found = judged(&text).violations;
+    let Some(first) = found.first() else { return Err(TestCaseError::fail(format!("not found: {what}\n{text}"))) };
+    prop_assert!(first.line >= line, "found before it was there, {what}: {first:?}\n{text}");
+    let mut at_first = found.iter().filter(|found| found.line == first.line);
+    prop_assert!(at_first.any(|found| rules.contains(&found.rule)), "not {rules:?}, {what}: {first:?}\n{text}");
+    Ok(())
+}
+
+/// The judge comes to an end with it, counts what it tells, and names a line where it gives up.
+fn survive(plan: &Plan, mangles: &[Mangle]) -> Result<(), TestCaseError> {
+    let mut lines: Vec<_> = Player::play(plan).text().lines().map(String::from).collect();
+    mangles.iter().for_each(|mangle| mangle.apply(&mut lines));
+    let (mut told, text) = (0, lines.join("\n"));
+    match judge::judge(text.as_bytes(), |_| told += 1) {
+        Ok(summary) => prop_assert_eq!(summary.violations + summary.warnings, told),
+        Err(error) => prop_assert!(error.line as usize <= lines.len() && !error.why.is_empty(), "{:?}", error),
+    }
     Ok(())
 }
 
@@ -51,6 +71,11 @@ proptest! {
     fn spoiled_programs_are_found_wrong(plan in plans(8), which: usize, how: usize) {
         judge_spoiled(&plan, which, how)?;
     }
+
+    #[test]
+    fn mangled_programs_are_survived(plan in plans(8), mangles in mangles()) {
+        survive(&plan, &mangles)?;
+    }
 }
 
 proptest! {
@@ -60,6 +85,12 @@ proptest! {
     #[ignore = "full: a hundred thousand programs"]
     fn right_programs_are_found_right_full(plan in plans(30)) {
         judge_right(&plan)?;
+    }
+
+    #[test]
+    #[ignore = "full: a hundred thousand programs"]
+    fn mangled_programs_are_survived_full(plan in plans(12), mangles in mangles()) {
+        survive(&plan, &mangles)?;
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) const CELLS: u64 = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) machine: Machine,
+    /// How many bits addresses of the VMs have, and at which level their roots are.
+    pub(super) shape: (u32, u8),
     pub(super) turns: Vec<Turn>,
     /// In which order two CPUs go on that are at work at the same time, bit by bit.
     pub(super) order: Vec<bool>,
@@ -36,7 +38,7 @@ pub(super) struct Turn {
 /// An operation on pages that are counted from the first.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
-    Map(Pages),
+    Map(Pages, Content),
     /// Sixteen pages as a group with the contiguous hint.
     MapGroup(u64),
     Unmap(Pages),
@@ -45,6 +47,8 @@ pub(super) enum Work {
     Remap(Pages),
     Protect(Pages, bool),
     Age(Pages),
+    /// What was written to is found out, where walks tell.
+    Harvest(Pages),
     /// The guest touches a page.
     Touch(u64),
     /// All pages are unmapped by unlinking their table.
@@ -59,6 +63,15 @@ pub(super) enum Work {
     RollOver,
 }
 
+/// What pages are for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Content {
+    Data,
+    Code,
+    /// Clean at first; walks mark what is written to, where they can.
+    Tracked,
+}
+
 /// Adjacent pages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pages {
@@ -67,17 +80,15 @@ pub(super) struct Pages {
 }
 
 pub(super) fn plans(turns: usize) -> impl Strategy<Value = Plan> {
-    (machines(), vec(self::turns(), 1..=turns), vec(any::<bool>(), 64)).prop_map(|(machine, turns, order)| Plan {
-        machine,
-        turns,
-        order,
-    })
+    let shapes = select(vec![(39, 1), (40, 1), (48, 0), (44, 0), (36, 1), (34, 2), (42, 1)]);
+    (machines(), shapes, vec(self::turns(), 1..=turns), vec(any::<bool>(), 64))
+        .prop_map(|(machine, shape, turns, order)| Plan { machine, shape, turns, order })
 }
 
 fn machines() -> impl Strategy<Value = Machine> {
     let features = (0..=2u8, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let rest = (2..=3usize, select(vec![0, 1, 2u8]), any::<bool>());
-    (features, rest).prop_map(|((bbm, tlbirange, tlbios, ttl, fwb), (cpus, hafdbs, xnx))| Machine {
+    let rest = (2..=3usize, select(vec![0, 1, 2, 2u8]), any::<bool>(), any::<[bool; 3]>());
+    (features, rest).prop_map(|((bbm, tlbirange, tlbios, ttl, fwb), (cpus, hafdbs, xnx, [vmid16, idc, dic]))| Machine {
         cpus,
         bbm,
         tlbirange,
@@ -86,6 +97,9 @@ fn machines() -> impl Strategy<Value = Machine> {
         fwb,
         hafdbs,
         xnx,
+        vmid16,
+        idc,
+        dic,
         ..Machine::TWO
     })
 }
@@ -104,13 +118,14 @@ fn turns() -> impl Strategy<Value = Turn> {
 
 fn works() -> impl Strategy<Value = Work> {
     prop_oneof![
-        6 => pages().prop_map(Work::Map),
+        6 => (pages(), contents()).prop_map(|(pages, content)| Work::Map(pages, content)),
         2 => (0..CELLS / 16).prop_map(Work::MapGroup),
         3 => pages().prop_map(Work::Unmap),
         4 => pages().prop_map(Work::Decommit),
         4 => pages().prop_map(Work::Remap),
         4 => (pages(), any::<bool>()).prop_map(|(pages, is_writable)| Work::Protect(pages, is_writable)),
         2 => pages().prop_map(Work::Age),
+        3 => pages().prop_map(Work::Harvest),
         2 => (0..CELLS).prop_map(Work::Touch),
         1 => Just(Work::Drop),
         2 => Just(Work::MapBlock),
@@ -122,6 +137,10 @@ fn works() -> impl Strategy<Value = Work> {
     ]
 }
 
+fn contents() -> impl Strategy<Value = Content> {
+    select(vec![Content::Data, Content::Data, Content::Code, Content::Tracked])
+}
+
 fn pages() -> impl Strategy<Value = Pages> {
     (0..CELLS, 1..=8u64).prop_map(|(first, count)| Pages { first, count: count.min(CELLS - first) })
 }
@@ -129,13 +148,14 @@ fn pages() -> impl Strategy<Value = Pages> {
 fn flushes() -> impl Strategy<Value = Flush> {
     let forms = select(vec![Form::Each, Form::Each, Form::Range, Form::Range, Form::Vmid, Form::All]);
     let barriers = select(vec![Barriers::Usual, Barriers::Usual, Barriers::Full, Barriers::Outer, Barriers::System]);
-    (forms, barriers, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(form, barriers, is_hinted, is_leaf_form, is_outer)| Flush {
+    (forms, barriers, any::<[bool; 4]>()).prop_map(
+        |(form, barriers, [is_hinted, is_leaf_form, is_outer, is_deferred])| Flush {
             form,
             barriers,
             is_hinted,
             is_leaf_form,
             is_outer,
+            is_deferred,
         },
     )
 }

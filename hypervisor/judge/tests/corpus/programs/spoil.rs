@@ -31,6 +31,8 @@ pub(super) enum Mark {
     RollOver,
     /// The return of a frame to the allocator.
     Free,
+    /// The invalidation of instruction caches.
+    Fetch,
 }
 
 impl Mark {
@@ -49,7 +51,29 @@ impl Mark {
         Self::Borrow,
         Self::RollOver,
         Self::Free,
+        Self::Fetch,
     ];
+
+    /// Returns the rules of which one is right where this is spoiled. R5a stands for all that is asked of a block with nT.
+    const fn rules(self) -> &'static [&'static str] {
+        match self {
+            Self::StoreBarrier => &["R9", "R5a"],
+            Self::Stage2 => &["R8", "R10", "R13", "R19", "R25"],
+            Self::MiddleBarrier => &["R11", "R10", "R5a"],
+            Self::Stage1 => &["R11", "R10", "R5a"],
+            Self::Whole => &["R8", "R10", "R13", "R5a"],
+            Self::LastBarrier => &["R10", "R5a"],
+            Self::Break => &["R1"],
+            Self::Publish => &["R28"],
+            Self::Link => &["R29"],
+            Self::Zero => &["R34"],
+            Self::DataBarrier => &["R29a"],
+            Self::Borrow => &["R27b", "R5a"],
+            Self::RollOver => &["R27"],
+            Self::Free => &["R33"],
+            Self::Fetch => &["R37"],
+        }
+    }
 }
 
 /// A line, and what it is worth.
@@ -73,6 +97,10 @@ pub(super) struct Spoiled {
     pub(super) text: String,
     /// Which one, and how.
     pub(super) what: String,
+    /// The line from which on it shows.
+    pub(super) line: u64,
+    /// One of them is broken by it.
+    pub(super) rules: &'static [&'static str],
 }
 
 impl Program {
@@ -90,19 +118,23 @@ impl Program {
         let at = *marked.get(which % marked.len().max(1))?;
         let (mark, text) = (self.lines[at].mark?, self.lines[at].text.clone());
         let mut spoiled = self.clone();
-        let becomes = if mark == Mark::Free { spoiled.hurry(at) } else { spoiled.weaken(at, mark, how) };
-        Some(Spoiled { text: spoiled.text(), what: format!("line {}, {mark:?}: `{text}` {becomes}", at + 1) })
+        let (at, becomes) = match mark {
+            Mark::Free => spoiled.hurry(at),
+            _ => (at, spoiled.weaken(at, mark, how)),
+        };
+        let what = format!("line {}, {mark:?}: `{text}` {becomes}", at + 1);
+        Some(Spoiled { text: spoiled.text(), what, line: at as u64 + 1, rules: mark.rules() })
     }
 
     /// Moves a line up, before the invalidation that it should wait for.
-    fn hurry(&mut self, at: usize) -> String {
+    fn hurry(&mut self, at: usize) -> (usize, String) {
         let line = self.lines.remove(at);
         let cpu = line.text.split(' ').next().map(String::from);
         let is_its =
             |other: &Line| other.mark == Some(Mark::StoreBarrier) && other.text.split(' ').next() == cpu.as_deref();
         let target = self.lines[..at].iter().rposition(is_its).unwrap_or(0);
         self.lines.insert(target, line);
-        format!("comes at line {}", target + 1)
+        (target, "comes here".into())
     }
 
     fn weaken(&mut self, at: usize, mark: Mark, how: usize) -> String {
@@ -135,7 +167,7 @@ fn weaker(line: &Line, mark: Mark) -> Vec<String> {
         Mark::Stage1 | Mark::Whole => nearby(local(line)).into_iter().collect(),
         Mark::Stage2 => nearby(local(line)).into_iter().chain([elsewhere(line)]).collect(),
         Mark::Link => vec![with_field(line, "order=", "plain")],
-        Mark::Break | Mark::Zero | Mark::Borrow | Mark::RollOver | Mark::Free => Vec::new(),
+        Mark::Break | Mark::Zero | Mark::Borrow | Mark::RollOver | Mark::Free | Mark::Fetch => Vec::new(),
     }
 }
 

@@ -1,0 +1,153 @@
+//! `cargo xtask survivors`: cargo-mutants over the crates that the rules are made of, and the reasons of what it finds.
+//!
+//! It changes an operator, a constant or a whole function of the sources at a time, and runs the tests: first those of the crate
+//! itself, which take seconds, and for what survives them the suites on the simulated machine. What survives both has a reason in
+//! `tests/survivors.json`, or fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::Value;
+
+use crate::cargo;
+
+/// The crates whose every line is changed.
+const PACKAGES: [&str; 3] = ["vmsa", "stage2", "oracle"];
+/// The packages whose tests are run for what the crate's own tests let pass.
+const SUITES: [&str; 2] = ["judge", "tests"];
+/// What cargo-mutants ends with when all are caught, when some are missed, and when some run too long.
+const CAUGHT: i32 = 0;
+const MISSED: i32 = 2;
+const TIMED_OUT: i32 = 3;
+
+/// Changes the sources, one place at a time, and lists the changes that no test notices and that have no reason
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Further arguments for cargo-mutants: `-- --file hypervisor/vmsa/src/tlbi.rs`, `-- --shard 1/8`
+    #[arg(last = true, value_name = "ARGUMENT")]
+    further: Vec<String>,
+}
+
+/// Why a survivor is none of the tests' business: its name and its line have these parts.
+struct Reason {
+    name: String,
+    line: String,
+}
+
+/// A change that no test noticed, as `FILE:LINE:COLUMN: NAME`.
+struct Survivor {
+    file: PathBuf,
+    line: usize,
+    name: String,
+}
+
+/// Runs cargo-mutants, and says what came of it as a test's executable does.
+///
+/// # Errors
+///
+/// cargo-mutants fails by itself, or a file cannot be read.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if !is_installed() {
+        println!("test survivors ... ignored, cargo-mutants is not installed: cargo install cargo-mutants --locked");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let out = cargo::workspace().join("target").join("survivors");
+    fs::create_dir_all(&out)?;
+    mutate(&out, &PACKAGES, &options.further)?;
+    mutate(&out, &SUITES, &[&["--iterate".to_owned()], &options.further[..]].concat())?;
+    let reasons = read_reasons(&cargo::workspace().join("tests").join("survivors.json"))?;
+    let survivors = read_survivors(&out.join("mutants.out").join("missed.txt"))?;
+    let unexplained: Vec<&Survivor> = survivors.iter().filter(|survivor| !has_reason(survivor, &reasons)).collect();
+    for Survivor { file, line, name } in &unexplained {
+        println!("no test notices, and no reason is given: {}:{line}: {name}", file.display());
+    }
+    println!("note: {} survive, {} of them without a reason", survivors.len(), unexplained.len());
+    println!("test result: {}", if unexplained.is_empty() { "ok. 1 passed" } else { "FAILED" });
+    Ok(ExitCode::from(u8::from(!unexplained.is_empty())))
+}
+
+fn is_installed() -> bool {
+    let mut command = cargo::cargo();
+    command.args(["mutants", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Has every change of the crates tested by the packages' tests.
+fn mutate(out: &Path, tested_by: &[&str], further: &[String]) -> Result<()> {
+    let mut command: Command = cargo::cargo();
+    command.args(["mutants", "--no-shuffle", "--cap-lints", "true", "--output"]).arg(out);
+    command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    command.args(["--test-package", &tested_by.join(",")]).args(further);
+    // The target folder of the changed copy is its own.
+    command.env_remove("CARGO_TARGET_DIR");
+    let status = command.status().context("cargo-mutants cannot be started")?;
+    match status.code() {
+        Some(CAUGHT | MISSED | TIMED_OUT) => Ok(()),
+        _ => bail!("cargo-mutants ended with {status}"),
+    }
+}
+
+fn read_reasons(path: &Path) -> Result<Vec<Reason>> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let list: Value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    let list = list.as_array().with_context(|| format!("{} is no list", path.display()))?;
+    list.iter().map(read_reason).collect()
+}
+
+fn read_reason(entry: &Value) -> Result<Reason> {
+    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let (name, line) = (text("name"), text("line"));
+    ensure!(!text("why").is_empty(), "{entry} gives no reason");
+    ensure!(!name.is_empty() || !line.is_empty(), "{entry} is for everything");
+    Ok(Reason { name, line })
+}
+
+fn read_survivors(path: &Path) -> Result<Vec<Survivor>> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    text.lines().map(|line| read_survivor(line).with_context(|| format!("{line} names no change"))).collect()
+}
+
+fn read_survivor(text: &str) -> Option<Survivor> {
+    let mut fields = text.splitn(4, ':');
+    let (file, line, _column, name) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    Some(Survivor { file: file.into(), line: line.parse().ok()?, name: name.trim().into() })
+}
+
+fn has_reason(survivor: &Survivor, reasons: &[Reason]) -> bool {
+    let source = fs::read_to_string(cargo::workspace().join(&survivor.file)).unwrap_or_default();
+    let line = source.lines().nth(survivor.line - 1).unwrap_or_default();
+    let name = format!("{}: {}", survivor.file.display(), survivor.name);
+    reasons.iter().any(|reason| name.contains(&reason.name) && line.contains(&reason.line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survivors_are_read_from_what_cargo_mutants_writes() {
+        let survivor = read_survivor("hypervisor/vmsa/src/tlbi.rs:52:34: replace | with ^ in Tlbi::operand").unwrap();
+        assert_eq!(survivor.file, Path::new("hypervisor/vmsa/src/tlbi.rs"));
+        assert_eq!((survivor.line, survivor.name.as_str()), (52, "replace | with ^ in Tlbi::operand"));
+        assert!(read_survivor("nothing").is_none());
+    }
+
+    #[test]
+    fn a_reason_is_for_a_name_and_a_line() {
+        let survivor = Survivor { file: "Cargo.toml".into(), line: 1, name: "replace | with ^ in f".into() };
+        let reason = |name: &str, line: &str| vec![Reason { name: name.into(), line: line.into() }];
+        assert!(has_reason(&survivor, &reason("Cargo.toml: replace | with ^", "")));
+        assert!(has_reason(&survivor, &reason("", "[workspace]")));
+        assert!(!has_reason(&survivor, &reason("replace | with ^", "planted::is(")));
+        assert!(!has_reason(&survivor, &reason("replace & with |", "")));
+    }
+
+    #[test]
+    fn every_reason_in_the_file_says_why() {
+        let reasons = read_reasons(&cargo::workspace().join("tests/survivors.json")).unwrap();
+        assert!(!reasons.is_empty());
+    }
+}
