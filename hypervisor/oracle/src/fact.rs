@@ -72,19 +72,21 @@ impl Left {
             self.local |= this;
             return;
         }
+        // Of two that differ in how far the barrier has to reach the nearer counts, by itself.
+        let (is_outer, was_outer) = (domain as u8 > Domain::Inner as u8, self.outer & this != 0);
+        let is_pending = self.broadcast & this != 0;
+        if is_pending && is_outer && !was_outer {
+            return;
+        }
         // One completes with all that its issuer has under way; of several issuers only what each has asked for counts.
-        self.reach = match (self.broadcast & !this, self.broadcast & this) {
-            (0, 0) => reach,
-            (0, _) => self.reach | reach,
-            (_, 0) => self.reach & reach,
-            _ => self.reach,
+        self.reach = match (self.broadcast & !this, is_pending && is_outer == was_outer) {
+            (0, false) => reach,
+            (0, true) => self.reach | reach,
+            (_, false) => self.reach & reach,
+            (_, true) => self.reach,
         };
         self.broadcast |= this;
-        match domain {
-            // It counts by itself: what an earlier one asked for is not needed any more.
-            Domain::Inner => self.outer &= !this,
-            _ => self.outer |= this,
-        }
+        self.outer = if is_outer { self.outer | this } else { self.outer & !this };
     }
 
     /// Takes out what a DSB of loads and stores on the CPU completes.

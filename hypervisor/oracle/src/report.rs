@@ -44,6 +44,9 @@ fn since(f: &mut Formatter<'_>, fact: &Fact) -> Result {
     writeln!(f, "since then: {visible}")?;
     match fact.wasted {
         Some(wasted) => not_counted(f, &wasted)?,
+        None if fact.stage2.on == 0 => {
+            writeln!(f, "since then: a TLBI by IPA took the stage-2 entries, and is complete")?
+        }
         None if !fact.is_issued() => writeln!(f, "since then: no TLBI for it")?,
         None => {}
     }

@@ -66,6 +66,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns how it came to a finding, without what the page shows anyway: the finding itself, and the events before it.
+fn course(explanation: &str) -> String {
+    let lines = explanation.lines().skip(1).take_while(|line| !line.starts_with("the last events"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Returns what the judge finds.
 fn judge(name: &str, trace: &str) -> Result<Vec<Finding>, Refused> {
     let mut findings = Vec::new();
@@ -75,7 +81,7 @@ fn judge(name: &str, trace: &str) -> Result<Vec<Finding>, Refused> {
             is_warning: found.is_warning,
             rule: found.rule.into(),
             text: found.text.clone(),
-            explanation: found.explanation.clone(),
+            explanation: course(&found.explanation),
         });
     };
     judge::judge(trace.as_bytes(), found)

@@ -40,7 +40,7 @@ fn the_page_says_what_was_found_and_opens_there() {
             "machine": "The machine: 2 CPUs · FEAT_BBM level 0 · 48-bit physical addresses · 16-bit VMIDs · \
                 TLBI by range · TLBI level hints · forced write-back",
             "details": "Line 127 on CPU 0",
-            "explanation": "R11: combined entries",
+            "explanation": "stale since event 122",
             "found": ["is-violation", "is-violation", "is-warning"],
             "legend": ["Wstore 51", "TTLBI 5", "Bbarrier 18", "Ffault 1", "Gguest in, out 11", "Aframes 20",
                 "Rregister 6", "Llock 14", "Mmark 14"],
