@@ -27,4 +27,6 @@ pub enum ObjectType {
     Resource = 15,
     Vmar = 18,
     Guest = 20,
+    Bti = 24,
+    Pmt = 26,
 }

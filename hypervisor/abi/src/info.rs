@@ -52,6 +52,10 @@ pub enum Topic {
     HandleBasic = 2,
     /// [`InfoVmar`].
     Vmar = 7,
+    /// [`InfoHandleCount`].
+    HandleCount = 19,
+    /// [`InfoMaps`], one for the VMAR and one for everything below it: a parent before its children, siblings by their bases.
+    VmarMaps = 36,
     /// The first 104 bytes of [`InfoVmo`].
     VmoV1 = 0x17,
     /// The first 120 bytes of [`InfoVmo`].
@@ -91,6 +95,104 @@ pub struct InfoVmar {
     pub base: u64,
     /// Its length.
     pub len: u64,
+}
+
+/// How many handles lead to an object (`zx_info_handle_count_t`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct InfoHandleCount {
+    /// In all VMs.
+    pub handle_count: u32,
+}
+
+/// What an [`InfoMaps`] tells of (`zx_info_maps_type_t`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, IntoPrimitive, TryFromPrimitive)]
+#[repr(u32)]
+pub enum MapsType {
+    /// Nothing.
+    None = 0,
+    /// An address space.
+    Aspace = 1,
+    /// A VMAR.
+    Vmar = 2,
+    /// A part of a mapping that allows the same throughout.
+    Mapping = 3,
+}
+
+/// A VMAR or a mapping in an address space (`zx_info_maps_t`). Of a VMAR the fields from `mmu_flags` on are 0.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct InfoMaps {
+    /// A mapping's is its VMO's; unused bytes are 0.
+    pub name: [u8; 32],
+    /// The first address.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+    /// How many VMARs of the answer it lies in.
+    pub depth: u64,
+    /// A [`MapsType`].
+    pub maps_type: u32,
+    /// Always 0.
+    pub padding: u32,
+    /// PERM_READ, PERM_WRITE and PERM_EXECUTE of [`crate::VmOptions`].
+    pub mmu_flags: u32,
+    /// Always 0.
+    pub mapping_padding: u32,
+    /// The koid of the VMO.
+    pub vmo_koid: u64,
+    /// The VMO's offset at `base`, in bytes.
+    pub vmo_offset: u64,
+    /// Bytes of the VMO that the mapping shows and that have memory; the fields below are as those of [`InfoVmo`].
+    pub committed_bytes: u64,
+    /// The same, and what is kept elsewhere.
+    pub populated_bytes: u64,
+    /// Of those what no other VMO shares.
+    pub committed_private_bytes: u64,
+    /// Of those what no other VMO shares.
+    pub populated_private_bytes: u64,
+    /// Every byte divided by the number of VMOs that share it.
+    pub committed_scaled_bytes: u64,
+    /// Every byte divided by the number of VMOs that share it.
+    pub populated_scaled_bytes: u64,
+    /// What the division left: fixed point, 2^63 is one byte.
+    pub committed_fractional_scaled_bytes: u64,
+    /// What the division left: fixed point, 2^63 is one byte.
+    pub populated_fractional_scaled_bytes: u64,
+}
+
+/// What LOCK writes of a discardable VMO (`zx_vmo_lock_state_t`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct VmoLockState {
+    /// Where the locked range begins.
+    pub offset: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Where what was discarded begins.
+    pub discarded_offset: u64,
+    /// Its bytes.
+    pub discarded_size: u64,
+}
+
+/// What `object_get_property` and `object_set_property` know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, IntoPrimitive, TryFromPrimitive)]
+#[repr(u32)]
+pub enum Property {
+    /// The object's name: [`NAME_LEN`] bytes, the last of them 0.
+    Name = 3,
+}
+
+/// The bytes of a name, its last 0 included (`ZX_MAX_NAME_LEN`).
+pub const NAME_LEN: usize = 32;
+
+bitflags! {
+    /// What `object_wait_one` waits for.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub struct Signals: u32 {
+        /// A VMO has no children.
+        const VMO_ZERO_CHILDREN = 1 << 3;
+    }
 }
 
 /// What a VMO is and holds (`zx_info_vmo_t`, version 4). Fractional fields are fixed point: 2^63 is one byte.
@@ -149,6 +251,9 @@ bitflags! {
 const _: () = {
     assert!(size_of::<InfoHandleBasic>() == 32);
     assert!(size_of::<InfoVmar>() == 16);
+    assert!(size_of::<InfoMaps>() == 152);
+    assert!(core::mem::offset_of!(InfoMaps, mmu_flags) == 64);
+    assert!(core::mem::offset_of!(InfoMaps, committed_bytes) == 88);
     assert!(size_of::<InfoVmo>() == INFO_VMO_SIZES[3]);
     assert!(core::mem::offset_of!(InfoVmo, committed_bytes) == 88);
     assert!(core::mem::offset_of!(InfoVmo, handle_rights) == 96);

@@ -21,8 +21,11 @@ pub mod stats;
 
 pub use call::{AccessKind, Call, Startup, VENDOR_BASE};
 pub use handle::{KOID_INVALID, ObjectType, RawHandle};
-pub use info::{INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, Topic, VmarOp, VmoInfoFlags, VmoOp};
-pub use options::{Alignment, VmOptions, VmoOptions};
+pub use info::{
+    INFO_VMO_SIZES, InfoHandleBasic, InfoHandleCount, InfoMaps, InfoVmar, InfoVmo, MapsType, NAME_LEN, Property,
+    Signals, Topic, VmarOp, VmoInfoFlags, VmoLockState, VmoOp,
+};
+pub use options::{Alignment, CachePolicy, ChildOptions, PinOptions, VmOptions, VmoOptions};
 pub use rights::Rights;
 pub use status::{Result, Status};
 

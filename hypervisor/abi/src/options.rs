@@ -1,6 +1,7 @@
 //! The option words of calls that make or change VMARs, mappings and VMOs.
 
 use bitflags::bitflags;
+use num_enum::{IntoPrimitive, TryFromPrimitive};
 
 bitflags! {
     /// Options of VMARs and mappings (`zx_vm_option_t`). Bits 24–31 are a field: [`VmOptions::alignment`].
@@ -100,6 +101,59 @@ bitflags! {
         /// As large as a VMO can be.
         const UNBOUNDED = 1 << 4;
     }
+}
+
+bitflags! {
+    /// Options of `vmo_create_child`: what the child is of its parent, and what may be done with it.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub struct ChildOptions: u32 {
+        /// A copy of the contents as they are now.
+        const SNAPSHOT = 1 << 0;
+        /// The child's size can be changed later.
+        const RESIZABLE = 1 << 2;
+        /// A window on a part of the parent, whose contents it shares.
+        const SLICE = 1 << 3;
+        /// A copy of each page at the latest when that is written.
+        const SNAPSHOT_AT_LEAST_ON_WRITE = 1 << 4;
+        /// The child's handle has no WRITE.
+        const NO_WRITE = 1 << 5;
+        /// The parent under another object: contents and size are the same.
+        const REFERENCE = 1 << 6;
+        /// A copy of the pages that were modified since a pager supplied them.
+        const SNAPSHOT_MODIFIED = 1 << 7;
+    }
+}
+
+bitflags! {
+    /// Options of `bti_pin`: what a device may do with the pages (`ZX_BTI_PERM_READ` and on).
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub struct PinOptions: u32 {
+        /// It reads them.
+        const PERM_READ = 1 << 0;
+        /// It writes them.
+        const PERM_WRITE = 1 << 1;
+        /// It executes them.
+        const PERM_EXECUTE = 1 << 2;
+        /// One address stands for a contiguous run.
+        const COMPRESS = 1 << 3;
+        /// One address stands for all, of a contiguous VMO.
+        const CONTIGUOUS = 1 << 4;
+    }
+}
+
+/// How a VMO's memory is cached by who maps it (`ZX_CACHE_POLICY_CACHED` and on).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, IntoPrimitive, TryFromPrimitive)]
+#[repr(u32)]
+pub enum CachePolicy {
+    /// Normal memory, write-back.
+    #[default]
+    Cached = 0,
+    /// Not cached: Normal non-cacheable memory.
+    Uncached = 1,
+    /// A device's registers: Device memory.
+    UncachedDevice = 2,
+    /// Writes may be put together: Normal non-cacheable memory.
+    WriteCombining = 3,
 }
 
 #[cfg(test)]

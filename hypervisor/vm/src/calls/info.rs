@@ -25,6 +25,7 @@ impl<M: Machine> Caller<'_, M> {
         match topic {
             Topic::HandleBasic => self.write_record(self.handle_basic()?.as_bytes()),
             Topic::Vmar => self.write_record(self.info_vmar()?.as_bytes()),
+            Topic::HandleCount | Topic::VmarMaps => Err(Status::NOT_SUPPORTED),
             Topic::VmoV1 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[0]]),
             Topic::VmoV2 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[1]]),
             Topic::VmoV3 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[2]]),

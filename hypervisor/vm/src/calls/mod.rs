@@ -123,6 +123,9 @@ impl<'a, M: Machine> Caller<'a, M> {
             Call::Stage2Stats => self.stage2_stats(),
             // What a CPU makes of an address is told at EL2, where there is one.
             Call::Stage2Translate => Err(Status::NOT_SUPPORTED),
+            Call::ObjectGetProperty | Call::ObjectSetProperty | Call::ObjectWaitOne => Err(Status::NOT_SUPPORTED),
+            Call::VmoCreateChild | Call::VmoSetCachePolicy | Call::VmoCreatePhysical => Err(Status::NOT_SUPPORTED),
+            Call::BtiCreate | Call::BtiPin | Call::PmtUnpin => Err(Status::NOT_SUPPORTED),
             Call::Exit => unreachable!("exit has no reply"),
         }
     }
