@@ -139,6 +139,14 @@ pub fn virtio_transports(tree: Fdt<'_>) -> impl Iterator<Item = Hpa> {
     transports.filter_map(|node| Some(Hpa(node.reg().ok()??.next()?.address().ok()?)))
 }
 
+/// Tells whether a guest may be given the registers in `region`, pages as a whole: there is no RAM, and nothing of what this
+/// program uses.
+pub fn may_grant(tree: Fdt<'_>, memory: &Regions, region: Region) -> bool {
+    let mut used = uart(tree).into_iter().chain(virtio_transports(tree));
+    let is_used = used.any(|registers| region.start.0 <= registers.0 && registers.0 < region.end.0);
+    !is_used && !memory.as_slice().iter().any(|ram| ram.meets(region))
+}
+
 fn is_pl011(node: &FdtNode<'_>) -> bool {
     node.is_compatible("arm,pl011")
 }
@@ -266,6 +274,19 @@ mod tests {
         let blob = machine().to_dtb();
         let transports: Vec<_> = virtio_transports(Fdt::new(&blob).unwrap()).map(|registers| registers.0).collect();
         assert_eq!(transports, [0xa00_0200, 0xa00_0000]);
+    }
+
+    #[test]
+    fn guests_are_granted_what_nobody_uses() {
+        let blob = machine().to_dtb();
+        let tree = Fdt::new(&blob).unwrap();
+        let board = Board::read(tree).unwrap();
+        let may = |start: u64, end: u64| may_grant(tree, &board.memory, Region { start: Hpa(start), end: Hpa(end) });
+        assert!(may(0x904_0000, 0x904_1000) && may(0x3fff_f000, 0x4000_0000) && may(0xa00_1000, 0xa00_2000));
+        for (start, end) in [(0x8ff_f000, 0x900_1000), (0xa00_0000, 0xa00_1000), (0x3fff_f000, 0x4000_1000)] {
+            assert!(!may(start, end), "{start:#x}");
+        }
+        assert!(!may(0x7fff_f000, 0x8000_0000));
     }
 
     #[test]

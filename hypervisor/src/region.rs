@@ -36,6 +36,11 @@ impl Region {
         self.start.0 <= other.start.0 && other.end.0 <= self.end.0
     }
 
+    /// Tells whether the regions have anything in common.
+    pub const fn meets(self, other: Self) -> bool {
+        self.start.0 < other.end.0 && other.start.0 < self.end.0
+    }
+
     /// Returns the largest region in this one whose ends are multiples of `unit`, a power of two.
     pub const fn shrunk_to(self, unit: u64) -> Self {
         let start = self.start.0.saturating_add(unit - 1) & !(unit - 1);

@@ -1,12 +1,13 @@
 //! A guest without instructions: it calls, and touches memory, through the hypervisor's own entries.
 
 use abi::stats::{COUNT, Counter};
-use abi::{Call, Rights, Startup, Status, VmOptions, VmarOp, VmoOp};
+use abi::{Call, ChildOptions, InfoVmo, Rights, Startup, Status, VmOptions, VmarOp, VmoOp};
 use checked::Checked;
 use stage2::Mmu;
 use tests::{Sim, put_in_use};
 use vm::{ExitCause, Fault, Machine, Outcome, System, VmConfig, VmId};
 use vmsa::{Access, FaultKind, Features, Ipa, Perms};
+use zerocopy::FromBytes;
 
 pub(crate) const P: u64 = 4096;
 
@@ -229,10 +230,45 @@ impl Guest {
     }
 
     pub(crate) fn committed_pages(&self, vmo: u64) -> u64 {
+        self.info(vmo).committed_bytes / P
+    }
+
+    pub(crate) fn info(&self, vmo: u64) -> InfoVmo {
         // RAM lies at 1 GiB; its second page is the buffer.
         let buffer = abi::RAM_BASE + P;
         let topic = u64::from(u32::from(abi::Topic::Vmo));
-        self.call(Call::ObjectGetInfo, &[vmo, topic, buffer, 176]).unwrap();
-        self.load(buffer + 88).unwrap() / P
+        let size = size_of::<InfoVmo>() as u64;
+        self.call(Call::ObjectGetInfo, &[vmo, topic, buffer, size]).unwrap();
+        let bytes: Vec<u8> =
+            (0..size / 8).flat_map(|word| self.load(buffer + 8 * word).unwrap().to_le_bytes()).collect();
+        InfoVmo::read_from_bytes(&bytes).unwrap()
+    }
+
+    /// Makes a child of a VMO.
+    pub(crate) fn try_child(&self, vmo: u64, options: ChildOptions, offset: u64, size: u64) -> Result<u64, Status> {
+        self.call(Call::VmoCreateChild, &[vmo, options.bits().into(), offset, size]).map(|results| results[0])
+    }
+
+    /// Makes a copy of the first pages of a VMO.
+    pub(crate) fn snapshot(&self, vmo: u64, pages: u64) -> u64 {
+        self.try_child(vmo, ChildOptions::SNAPSHOT, 0, pages * P).unwrap()
+    }
+
+    pub(crate) fn close(&self, handle: u64) {
+        self.call(Call::HandleClose, &[handle]).unwrap();
+    }
+
+    /// Writes a word to a VMO, by way of the RAM's third page.
+    pub(crate) fn write(&self, vmo: u64, offset: u64, value: u64) {
+        let buffer = abi::RAM_BASE + 2 * P;
+        assert!(self.store(buffer, value));
+        self.call(Call::VmoWrite, &[vmo, buffer, offset, 8]).unwrap();
+    }
+
+    /// Reads a word of a VMO.
+    pub(crate) fn read(&self, vmo: u64, offset: u64) -> u64 {
+        let buffer = abi::RAM_BASE + 2 * P;
+        self.call(Call::VmoRead, &[vmo, buffer, offset, 8]).unwrap();
+        self.load(buffer).unwrap()
     }
 }

@@ -24,17 +24,20 @@ impl Sim {
         seen
     }
 
-    /// Returns the permissions that every CPU sees at `ipa`, or `None` where they may disagree. For when no operation is under
-    /// way: a group of which the address is one, and that does not go together then, is a violation.
+    /// Returns what every CPU sees at `ipa`, or `None` where they may disagree; but CPUs other than the first may not have noticed
+    /// yet that the page allows more. For when no operation is under way: a group of which the address is one, and that does not
+    /// go together then, is a violation.
     pub fn agreed(&self, vttbr: u64, geometry: Geometry, ipa: Ipa) -> Option<Option<(Hpa, Perms)>> {
-        let mut all = HashSet::new();
-        for cpu in 0..self.cpus() {
-            all.extend(self.access(cpu, vttbr, geometry, ipa));
-        }
+        let first = self.access(0, vttbr, geometry, ipa);
+        let others: HashSet<Seen> = (1..self.cpus()).flat_map(|cpu| self.access(cpu, vttbr, geometry, ipa)).collect();
         self.check_group(vttbr, geometry, ipa);
-        match all.into_iter().collect::<Vec<_>>().as_slice() {
-            [Seen::Nothing] => Some(None),
-            [Seen::Page(frame, perms)] => Some(Some((*frame, *perms))),
+        let [seen] = first.into_iter().collect::<Vec<_>>().try_into().ok()?;
+        if !others.iter().all(|other| *other == seen || is_behind(other, &seen)) {
+            return None;
+        }
+        match seen {
+            Seen::Nothing => Some(None),
+            Seen::Page(frame, perms) => Some(Some((frame, perms))),
             _ => None,
         }
     }
@@ -116,6 +119,14 @@ impl Sim {
         for said in groups.iter().filter(|said| self.view().is_misprogrammed(said)) {
             state.accuse_once("R17", &misprogrammed(said));
         }
+    }
+}
+
+/// Tells whether one who sees this page sees the same page, and less of what it allows.
+fn is_behind(other: &Seen, seen: &Seen) -> bool {
+    match (other, seen) {
+        (Seen::Page(frame, fewer), Seen::Page(same, perms)) => frame == same && perms.contains(*fewer),
+        _ => false,
     }
 }
 

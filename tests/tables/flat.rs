@@ -106,6 +106,16 @@ impl Flat {
         }
     }
 
+    /// Changes the attributes of the pages of the range that lead to the adjacent frames from `output` on.
+    pub(crate) fn change_leading(&mut self, range: IpaRange, output: Hpa, change: impl Fn(&mut Attributes)) {
+        let offset = output.0.wrapping_sub(range.start.0);
+        self.change(range, |page| {
+            if page.offset == offset {
+                change(&mut page.attributes);
+            }
+        });
+    }
+
     pub(crate) fn put(&mut self, range: IpaRange, output: Hpa, attributes: Attributes) {
         let offset = output.0.wrapping_sub(range.start.0);
         self.set(range, Page { offset, attributes: lasting(attributes) });

@@ -48,6 +48,15 @@ bitflags! {
             | Self::SET_PROPERTY.bits()
             | Self::MAP.bits()
             | Self::SIGNAL.bits();
+        /// A BTI's.
+        const DEFAULT_BTI = Self::TRANSFER.bits()
+            | Self::DUPLICATE.bits()
+            | Self::INSPECT.bits()
+            | Self::READ.bits()
+            | Self::WRITE.bits()
+            | Self::MAP.bits()
+            | Self::GET_PROPERTY.bits()
+            | Self::SET_PROPERTY.bits();
         /// A VM's (Zircon's guest object).
         const DEFAULT_GUEST = Self::TRANSFER.bits()
             | Self::DUPLICATE.bits()

@@ -11,8 +11,9 @@ use hypervisor::board::{self, Board, BoardError, Cpus, Module};
 use hypervisor::guest_tree::Description;
 use hypervisor::image::{Image, ImageError};
 use hypervisor::psci::Start;
+use hypervisor::region::Region;
 use log::{LevelFilter, debug, error, info, warn};
-use vm::{ConfigError, VmConfig};
+use vm::{ConfigError, MemoryRange, VmConfig};
 use vmsa::{Ipa, IpaRange};
 
 use super::{HOST, Host, REFUSED, end, log as serial_log, vcpus};
@@ -31,6 +32,7 @@ enum Refusal {
     Image(ImageError),
     NoVm(Status),
     NotLoaded(Status),
+    NotGranted,
 }
 
 /// The longest boot arguments that a guest is given, in bytes.
@@ -56,6 +58,7 @@ fn boot() -> Result<Infallible, Refusal> {
     let mut ram = Ram::map(&board.memory)?;
     let module = board.module.ok_or(Refusal::NoGuest)?;
     let config = configure(&module, board.random)?;
+    check_grant(tree, &board, &config)?;
     let file = ram.borrow(module.region)?;
     let image = Image::read(file, loadable(&config))?;
     let host = make_vm(ram, &board.cpus, recorder, &config)?;
@@ -93,6 +96,17 @@ fn configure(module: &Module<'static>, random: u64) -> Result<VmConfig, Refusal>
         config.ipa_bits = pa_bits;
     }
     Ok(config)
+}
+
+/// Checks that the device memory that the guest is to have is nobody's, and that the machine can have it.
+fn check_grant(tree: Fdt<'_>, board: &Board<'_>, config: &VmConfig) -> Result<(), Refusal> {
+    let Some(MemoryRange { start, end }) = config.mmio else { return Ok(()) };
+    let is_address = end.0 <= 1 << features().memory.pa_bits;
+    if is_address && board::may_grant(tree, &board.memory, Region { start, end }) {
+        Ok(())
+    } else {
+        Err(Refusal::NotGranted)
+    }
 }
 
 fn recorder(tree: Fdt<'_>) -> Result<Recorder, Refusal> {
@@ -142,6 +156,9 @@ impl fmt::Display for Refusal {
             Self::Image(error) => error.fmt(f),
             Self::NoVm(Status::OUT_OF_RANGE) => f.write_str("boot arguments: ram= does not fit in ipa="),
             Self::NoVm(status) => write!(f, "the VM cannot be made: {status}; is quota= too small?"),
+            Self::NotGranted => f.write_str(
+                "boot arguments: mmio= is RAM, or a device that the hypervisor uses, or no address that there is",
+            ),
             Self::NotLoaded(status) => write!(f, "guest image: it cannot be loaded: {status}; is quota= too small?"),
         }
     }

@@ -1,7 +1,9 @@
 //! What a VM is made from.
 
 use abi::PAGE_SIZE;
-use vmsa::BbmLevel;
+use vmsa::{BbmLevel, Hpa};
+
+use crate::MemoryRange;
 
 /// The places where the documents of `vmar_unmap` and `vmar_op_range` and Zircon's kernel differ: data, not conditions spread
 /// through the code. Everything else is the same in both dialects.
@@ -59,6 +61,8 @@ pub struct VmConfig {
     pub seed: u64,
     /// `quota=`: the most frames that the VM may hold.
     pub quota_frames: u64,
+    /// `mmio=`: device memory that the VM may map, in whole pages.
+    pub mmio: Option<MemoryRange>,
     /// `bbm=`: the most of FEAT_BBM that its tree makes use of; without it, all that the CPUs have.
     pub bbm: Option<BbmLevel>,
 }
@@ -87,6 +91,7 @@ impl Default for VmConfig {
             can_inspect: false,
             seed: 0,
             quota_frames: u64::MAX,
+            mmio: None,
             bbm: None,
         }
     }
@@ -116,6 +121,7 @@ impl VmConfig {
             "inspect" => self.can_inspect = on_or_off(value).ok_or("`on` or `off`")?,
             "seed" => self.seed = number(value).ok_or("a number")?,
             "quota" => self.quota_frames = size(value).ok_or("a size such as 512M")? / PAGE_SIZE,
+            "mmio" => self.mmio = Some(mmio(value).ok_or("BASE+SIZE in whole pages, such as 0x9010000+4K")?),
             "bbm" => self.bbm = Some(bbm(value).ok_or("`0`, `1` or `2`")?),
             _ => {}
         }
@@ -142,6 +148,14 @@ fn on_or_off(value: &str) -> Option<bool> {
 /// The device tree takes the last 2 MiB, so a RAM of less than 4 MiB has no room for a guest.
 fn ram(value: &str) -> Option<u64> {
     size(value).filter(|bytes| *bytes >= 4 << 20 && bytes.is_multiple_of(PAGE_SIZE))
+}
+
+fn mmio(value: &str) -> Option<MemoryRange> {
+    let (base, bytes) = value.split_once('+')?;
+    let (start, bytes) = (number(base)?, size(bytes)?);
+    let is_whole = start.is_multiple_of(PAGE_SIZE) && bytes.is_multiple_of(PAGE_SIZE) && bytes > 0;
+    let end = start.checked_add(bytes).filter(|_| is_whole)?;
+    Some(MemoryRange { start: Hpa(start), end: Hpa(end) })
 }
 
 fn ipa(value: &str) -> Option<u32> {
@@ -188,7 +202,8 @@ mod tests {
 
     #[test]
     fn arguments_override_the_defaults() {
-        let config = read("case=x ram=16M dialect=kernel ipa=40 inspect=on seed=0x10 quota=1G bbm=1").unwrap();
+        let config =
+            read("case=x ram=16M dialect=kernel ipa=40 inspect=on seed=0x10 quota=1G mmio=0x9010000+4K bbm=1").unwrap();
         let expected = VmConfig {
             dialect: Dialect::KERNEL,
             ram_bytes: 16 << 20,
@@ -196,6 +211,7 @@ mod tests {
             can_inspect: true,
             seed: 16,
             quota_frames: 1 << 18,
+            mmio: Some(MemoryRange { start: Hpa(0x901_0000), end: Hpa(0x901_1000) }),
             bbm: Some(BbmLevel::NoTranslationCaching),
         };
         assert_eq!(config, expected);
@@ -207,6 +223,10 @@ mod tests {
         for bad in [
             "ram=1M",
             "ram=x",
+            "mmio=0x9010000",
+            "mmio=0x9010800+4K",
+            "mmio=0x9010000+0",
+            "mmio=0xfffffffffffff000+8K",
             "ram=",
             "ram=5000001",
             "ipa=31",

@@ -66,7 +66,7 @@ pub(crate) enum Use {
 pub(crate) struct Record {
     /// The next frame in whatever list this one is in.
     link: AtomicU32,
-    /// Live entries of a table, used words of a node, pins of a page.
+    /// Live entries of a table, used words of a node, of a page how many other memories show it.
     count: AtomicU16,
     used_as: AtomicU8,
     // The rest speaks of the chunk, in the record of its first frame.
@@ -412,6 +412,31 @@ impl FrameList {
 }
 
 impl Frames {
+    /// Tells whether several memories show the page.
+    pub(crate) fn is_shared(&self, page: Hpa) -> bool {
+        self.record(page).count() != 0
+    }
+
+    /// Returns how many memories show the page.
+    pub(crate) fn sharers(&self, page: Hpa) -> u64 {
+        u64::from(self.record(page).count()) + 1
+    }
+
+    /// Takes note that another memory shows the page, unless too many do.
+    pub(crate) fn share(&self, page: Hpa) -> Option<()> {
+        let record = self.record(page);
+        record.set_count(record.count().checked_add(1)?);
+        Some(())
+    }
+
+    /// Takes note that a memory does not show the page any more, and tells whether others do.
+    pub(crate) fn unshare(&self, page: Hpa) -> bool {
+        let record = self.record(page);
+        let others = record.count();
+        record.set_count(others.saturating_sub(1));
+        others != 0
+    }
+
     /// Returns the frame that [`Frames::set_next`] noted.
     pub(crate) fn next(&self, frame: Hpa) -> Option<Hpa> {
         match self.record(frame).link.load(Relaxed) {

@@ -7,6 +7,7 @@ use abi::{RawHandle, Rights, Status};
 
 use crate::Machine;
 use crate::arena::{Arena, Id};
+use crate::pins::{Bti, PinId};
 use crate::region::RegionId;
 use crate::supply::Supply;
 use crate::system::VmId;
@@ -23,6 +24,11 @@ pub(crate) enum Object {
     Vmar(RegionId),
     Vmo(VmoId),
     Vm(VmId),
+    /// The device memory that a VM was granted.
+    Resource(VmId),
+    Bti(Id<Bti>),
+    /// Its only handle: the pin ends with it.
+    Pmt(PinId),
 }
 
 /// A handle, seen from inside.

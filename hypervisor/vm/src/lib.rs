@@ -9,6 +9,7 @@
 
 mod arena;
 mod calls;
+mod children;
 mod config;
 mod error;
 mod fault;
@@ -16,7 +17,9 @@ mod frames;
 mod handles;
 mod loads;
 mod machine;
+mod memory;
 mod pages;
+mod pins;
 mod radix;
 mod region;
 mod space;

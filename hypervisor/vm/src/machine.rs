@@ -66,6 +66,17 @@ pub trait Machine: Mmu + Sync {
         self.settle(to, from.len() as u64);
     }
 
+    /// Copies a page to another one, for every observer to see: a guest with its caches off, and instruction fetches, included.
+    fn copy(&self, to: Hpa, from: Hpa) {
+        let mut part = [0; 512];
+        for offset in (0..PAGE_SIZE).step_by(part.len()) {
+            self.read_memory(from.add(offset), &mut part);
+            self.copy_to(to.add(offset), &part);
+        }
+        self.settle(to, PAGE_SIZE);
+        self.sync_instructions();
+    }
+
     /// Brings memory and caches together where EL2 and a guest may not see the same, so that neither has what the other has not.
     fn settle(&self, start: Hpa, len: u64) {
         if must_clean(self.features()) && !planted::is(66) {

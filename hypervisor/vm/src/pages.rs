@@ -1,30 +1,31 @@
-//! A VMO's pages: given frames, taken back, read and written. Paged VMOs are given whole chunks where a chunk is committed at
-//! once, so that their mappings can be blocks; a chunk of which a part is taken back is split before anything else is done.
+//! A memory's pages: given frames, taken back, read and written. They are given whole chunks where a chunk is committed at once,
+//! so that their mappings can be blocks; a chunk of which a part is taken back is split before anything else is done.
 
-use abi::Status;
+use abi::{CachePolicy, Status};
 use stage2::Flushed;
-use vmsa::{Hpa, Leaf, PAGE_SHIFT, PAGE_SIZE};
+use vmsa::{Dc, Hpa, Leaf, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::Machine;
 use crate::error::out_of_tables;
 use crate::frames::{CHUNK_FRAMES, FrameList, Use};
+use crate::memory::{Backing, Memory, MemoryId};
 use crate::radix::Taken;
 use crate::system::System;
 use crate::told::Work;
-use crate::vmo::{Backing, Vmo, VmoId, Vmos};
+use crate::vmo::Vmos;
 
 impl<M: Machine> System<M> {
-    /// Unmaps the pages from number `first` to `end` wherever the VMO is mapped, with one invalidation a VM.
+    /// Unmaps the pages from number `first` to `end` wherever the memory is mapped, with one invalidation a VM.
     ///
     /// # Errors
     ///
     /// NO_MEMORY: a tree shows them in a block with others, and there is no table to split it. What was unmapped comes back by
     /// faults.
-    fn unmap_everywhere(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) -> Result<Flushed, Status> {
+    fn unmap_everywhere(&self, vmos: &Vmos, id: MemoryId, first: u64, end: u64, work: Work) -> Result<Flushed, Status> {
         let mut proof = Flushed::never_mapped();
         for vm in vmos.mappers(id) {
             let windows = vmos.windows(id, vm, first, end);
-            proof = self.operate_on_each(Work::Decommit, vm, windows.clone(), || {
+            proof = self.operate_on_each(work, vm, windows.clone(), || {
                 let (mut tree, mut supply) = (self.tree(vm), self.supply(vm));
                 let unmapped = if planted::is(57) {
                     let give = |_, leaf: Leaf| self.machine.told_given_back(leaf.output, 1);
@@ -38,48 +39,82 @@ impl<M: Machine> System<M> {
         Ok(proof)
     }
 
-    /// Returns the page's frame, for a write: one that reads as zero where there was none.
-    pub(crate) fn page_for_write(&self, vmos: &mut Vmos, id: VmoId, number: u64) -> Result<Hpa, Status> {
-        if let Some(frame) = vmos[id].page(number) {
-            return Ok(frame);
+    /// Returns the page's frame, for a write: one of its own, which reads as zero where there was none.
+    pub(crate) fn page_for_write(&self, vmos: &mut Vmos, id: MemoryId, number: u64) -> Result<Hpa, Status> {
+        match vmos[id].page(number) {
+            Some(frame) if vmos[id].is_shared(&self.frames, frame) => self.copy_page(vmos, id, number, frame),
+            Some(frame) => Ok(frame),
+            None => {
+                self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
+                self.add_page(&mut vmos[id], number)
+            }
         }
-        self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
-        self.add_page(&mut vmos[id], number)
     }
 
-    fn add_page(&self, vmo: &mut Vmo, number: u64) -> Result<Hpa, Status> {
-        let supply = self.supply(vmo.payer);
+    fn add_page(&self, memory: &mut Memory, number: u64) -> Result<Hpa, Status> {
+        let supply = self.supply(memory.payer);
         let frame = supply.take(Use::Page).ok_or(Status::NO_MEMORY)?;
-        if let Err(error) = vmo.pages.insert(supply, number, frame) {
+        if let Err(error) = memory.pages.insert(supply, number, frame) {
             supply.give(frame);
             return Err(error.into());
         }
-        vmo.committed_pages += 1;
+        memory.committed_pages += 1;
+        self.settle_uncached(memory, frame, 1);
         Ok(frame)
+    }
+
+    /// Gives the memory a copy of a page that it shares with others, in a frame of its own.
+    fn copy_page(&self, vmos: &mut Vmos, id: MemoryId, number: u64, shared: Hpa) -> Result<Hpa, Status> {
+        let supply = self.supply(vmos[id].payer);
+        let copy = supply.take_copy(shared).ok_or(Status::NO_MEMORY)?;
+        // Chunks are taken apart first, and other mappings forget the shared page before they can see its successor.
+        let split = vmos[id].pages.split(supply, number).map_err(Status::from);
+        let unmapped = split.and_then(|()| self.unmap_everywhere(vmos, id, number, number + 1, Work::Unmap));
+        if let Err(status) = unmapped {
+            supply.give(copy);
+            return Err(status);
+        }
+        vmos[id].pages.replace(number, copy);
+        self.frames.unshare(shared);
+        Ok(copy)
+    }
+
+    /// Makes sure that who does not look at the caches sees what was written to new frames, of a memory that is not cached.
+    fn settle_uncached(&self, memory: &Memory, frame: Hpa, pages: u64) {
+        if memory.cache != CachePolicy::Cached {
+            self.machine.clean_caches(frame, pages * PAGE_SIZE, Dc::CleanInvalidate);
+        }
     }
 
     /// Makes sure that no tree shows the page of zeros for pages that are about to be there, or to be gone. Those that are there
     /// stay.
-    fn forget_zeros(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64, work: Work) {
+    fn forget_zeros(&self, vmos: &Vmos, id: MemoryId, first: u64, end: u64, work: Work) {
         for vm in vmos.mappers(id).filter(|_| vmos[id].zeros_are_mapped) {
             let windows = vmos.windows(id, vm, first, end);
             let _ = self.operate_on_each(work, vm, windows.clone(), || {
-                Ok(self.tree(vm).unmap_shared(&self.machine, &mut self.supply(vm), windows))
+                Ok(self.tree(vm).unmap_frame(&self.machine, &mut self.supply(vm), windows, self.zeros))
             });
         }
     }
 
-    /// Gives every page from number `first` to `end`, of which all are in the VMO, a frame. Those that got one before an error
-    /// keep it.
-    pub(crate) fn commit(&self, vmos: &mut Vmos, id: VmoId, first: u64, end: u64) -> Result<(), Status> {
-        self.forget_zeros(vmos, id, first, end, Work::Commit);
-        let vmo = &mut vmos[id];
-        if self.add_chunk(vmo, first, end) {
+    /// Gives every page from number `first` to `end`, of which all are in the memory, a frame of its own. Those that got one
+    /// before an error keep it.
+    pub(crate) fn commit(&self, vmos: &mut Vmos, id: MemoryId, first: u64, end: u64) -> Result<(), Status> {
+        if vmos[id].backing != Backing::Paged {
             return Ok(());
         }
+        self.forget_zeros(vmos, id, first, end, Work::Commit);
+        if self.add_chunk(&mut vmos[id], first, end) {
+            return Ok(());
+        }
+        if vmos[id].relatives.is_some() {
+            // Pages that are about to be copied go all at once.
+            let _ = self.unmap_everywhere(vmos, id, first, end, Work::Unmap)?;
+        }
         for number in first..end {
-            if vmo.page(number).is_none() {
-                self.add_page(vmo, number)?;
+            match vmos[id].page(number) {
+                None => _ = self.add_page(&mut vmos[id], number)?,
+                Some(_) => _ = self.page_for_write(vmos, id, number)?,
             }
         }
         Ok(())
@@ -87,19 +122,20 @@ impl<M: Machine> System<M> {
 
     /// Gives the pages from number `first` to `end` the frames of a chunk. Tells whether it did: they make a chunk, none of them
     /// is there, and there is the memory.
-    fn add_chunk(&self, vmo: &mut Vmo, first: u64, end: u64) -> bool {
-        // The VMO may have shrunk to less than `first`, and then there is nothing to do.
+    fn add_chunk(&self, memory: &mut Memory, first: u64, end: u64) -> bool {
+        // The memory may have shrunk to less than `first`, and then there is nothing to do.
         let is_chunk = first.is_multiple_of(CHUNK_FRAMES) && end == first + CHUNK_FRAMES;
-        if !is_chunk || vmo.next_page(first).is_some_and(|(number, _)| number < end) {
+        if !is_chunk || memory.next_page(first).is_some_and(|(number, _)| number < end) {
             return false;
         }
-        let supply = self.supply(vmo.payer);
+        let supply = self.supply(memory.payer);
         let Some(chunk) = supply.take_chunk(Use::Page) else { return false };
-        if vmo.pages.insert_chunk(supply, first, chunk).is_err() {
+        if memory.pages.insert_chunk(supply, first, chunk).is_err() {
             supply.give_run(chunk, CHUNK_FRAMES);
             return false;
         }
-        vmo.committed_pages += CHUNK_FRAMES;
+        memory.committed_pages += CHUNK_FRAMES;
+        self.settle_uncached(memory, chunk, CHUNK_FRAMES);
         true
     }
 
@@ -108,7 +144,7 @@ impl<M: Machine> System<M> {
     /// # Errors
     ///
     /// NO_MEMORY: there is no frame for the bookkeeping of a chunk's pages. Nothing was changed.
-    pub(crate) fn split_before(&self, vmos: &mut Vmos, id: VmoId, number: u64) -> Result<(), Status> {
+    pub(crate) fn split_before(&self, vmos: &mut Vmos, id: MemoryId, number: u64) -> Result<(), Status> {
         if number.is_multiple_of(CHUNK_FRAMES) {
             return Ok(());
         }
@@ -123,46 +159,71 @@ impl<M: Machine> System<M> {
     ///
     /// NO_MEMORY: a chunk is in the range in part, and cannot be [split](Self::split_before); or a tree's block is. Nothing was
     /// taken back.
-    pub(crate) fn decommit(&self, vmos: &mut Vmos, id: VmoId, first: u64, end: u64) -> Result<(), Status> {
+    pub(crate) fn decommit(&self, vmos: &mut Vmos, id: MemoryId, first: u64, end: u64) -> Result<(), Status> {
         if vmos[id].next_page(first).is_none_or(|(number, _)| number >= end) {
             return Ok(());
         }
         self.split_before(vmos, id, first)?;
         self.split_before(vmos, id, end)?;
-        let proof =
-            if planted::is(121) { Flushed::never_mapped() } else { self.unmap_everywhere(vmos, id, first, end)? };
+        let proof = if planted::is(121) {
+            Flushed::never_mapped()
+        } else {
+            self.unmap_everywhere(vmos, id, first, end, Work::Decommit)?
+        };
         self.give_pages(&mut vmos[id], first, end, proof);
         Ok(())
     }
 
-    fn give_pages(&self, vmo: &mut Vmo, first: u64, end: u64, proof: Flushed) {
-        self.supply(vmo.payer).give_list(self.take_pages(vmo, first, end), proof);
+    /// Takes pages out of a memory; what nobody else shows is free then. The proof says that the memory's mappings do not lead
+    /// there any more.
+    pub(crate) fn give_pages(&self, memory: &mut Memory, first: u64, end: u64, proof: Flushed) {
+        self.supply(memory.payer).give_list(self.take_pages(memory, first, end), proof);
     }
 
-    /// Takes the frames of the pages from number `first` to `end` out of the VMO. No chunk is in that range in part.
-    pub(crate) fn take_pages(&self, vmo: &mut Vmo, first: u64, end: u64) -> FrameList {
+    /// Takes the pages from number `first` to `end` out of the memory, and returns the frames that nobody else shows. No chunk
+    /// is in that range in part.
+    pub(crate) fn take_pages(&self, memory: &mut Memory, first: u64, end: u64) -> FrameList {
         let mut list = FrameList::new();
-        let committed = &mut vmo.committed_pages;
-        vmo.pages.take(self.supply(vmo.payer), first, end, |taken| match taken {
+        let committed = &mut memory.committed_pages;
+        memory.pages.take(self.supply(memory.payer), first, end, |taken| match taken {
             Taken::Page(frame) => {
                 *committed -= 1;
-                list.push(&self.frames, frame);
+                self.let_go(&mut list, frame);
             }
             Taken::Chunk(frame) => {
                 *committed -= CHUNK_FRAMES;
-                list.push_chunk(&self.frames, frame);
+                self.let_go_of_chunk(&mut list, frame);
             }
         });
         list
     }
 
-    /// Changes the VMO's size to `size` bytes, a multiple of the page size. What is cut off is unmapped before it is freed.
+    fn let_go(&self, list: &mut FrameList, frame: Hpa) {
+        if !self.frames.unshare(frame) {
+            list.push(&self.frames, frame);
+        }
+    }
+
+    fn let_go_of_chunk(&self, list: &mut FrameList, first: Hpa) {
+        let mut pages = (0..CHUNK_FRAMES).map(|page| first.add(page << PAGE_SHIFT));
+        if pages.clone().any(|frame| self.frames.is_shared(frame)) {
+            pages.for_each(|frame| self.let_go(list, frame));
+        } else if pages.next().is_some() {
+            list.push_chunk(&self.frames, first);
+        }
+    }
+
+    /// Changes the memory's size to `size` bytes, a multiple of the page size. What is cut off is unmapped before it is freed.
     ///
     /// # Errors
     ///
-    /// NO_MEMORY: the new end is in a chunk, which cannot be [split](Self::split_before). The size is what it was.
-    pub(crate) fn resize(&self, vmos: &mut Vmos, id: VmoId, size: u64) -> Result<(), Status> {
+    /// - BAD_STATE: a page that would be cut off is pinned.
+    /// - NO_MEMORY: the new end is in a chunk, which cannot be [split](Self::split_before). The size is what it was.
+    pub(crate) fn resize(&self, vmos: &mut Vmos, id: MemoryId, size: u64) -> Result<(), Status> {
         let (old_end, end) = (vmos[id].page_count(), size >> PAGE_SHIFT);
+        if vmos.is_pinned(id, end, old_end) {
+            return Err(Status::BAD_STATE);
+        }
         if end < old_end {
             self.split_before(vmos, id, end)?;
             self.forget_zeros(vmos, id, end, old_end, Work::Decommit);
@@ -172,21 +233,23 @@ impl<M: Machine> System<M> {
         Ok(())
     }
 
-    /// Makes `len` bytes from `offset` on read as zero. Whole pages are taken back, where the backing can do without them.
+    /// Makes `len` bytes from `offset` on read as zero. Whole pages are taken back, where the memory can do without them.
     ///
     /// # Errors
     ///
-    /// NO_MEMORY: as [`Self::decommit`] says. Nothing was changed.
-    pub(crate) fn zero_vmo(&self, vmos: &mut Vmos, id: VmoId, offset: u64, len: u64) -> Result<(), Status> {
+    /// NO_MEMORY: as [`Self::decommit`] says, or there is no frame for a copy of a page that is shared and zeroed in part.
+    pub(crate) fn zero_memory(&self, vmos: &mut Vmos, id: MemoryId, offset: u64, len: u64) -> Result<(), Status> {
         let end = offset + len;
         let (first_whole, end_whole) = (offset.div_ceil(PAGE_SIZE), end >> PAGE_SHIFT);
-        if vmos[id].backing == Backing::Paged && first_whole < end_whole {
+        let is_pinned = vmos.is_pinned(id, first_whole, end_whole);
+        if vmos[id].backing == Backing::Paged && first_whole < end_whole && !is_pinned {
             self.decommit(vmos, id, first_whole, end_whole)?;
         }
         let mut at = offset;
-        while let Some((number, frame)) = vmos[id].next_page(at >> PAGE_SHIFT).filter(|(n, _)| n << PAGE_SHIFT < end) {
+        while let Some((number, _)) = vmos[id].next_page(at >> PAGE_SHIFT).filter(|(n, _)| n << PAGE_SHIFT < end) {
             let from = at.max(number << PAGE_SHIFT);
             let to = end.min((number + 1) << PAGE_SHIFT);
+            let frame = self.page_for_write(vmos, id, number)?;
             self.zero_bytes(frame.add(from % PAGE_SIZE), to - from);
             at = to;
             if at == end {
@@ -206,16 +269,16 @@ impl<M: Machine> System<M> {
         }
     }
 
-    /// Reads from the VMO, within its size and within a page. A page that is not there reads as zero, and stays so.
-    pub(crate) fn read_page(&self, vmos: &Vmos, id: VmoId, offset: u64, into: &mut [u8]) {
+    /// Reads from the memory, within its size and within a page. A page that is not there reads as zero, and stays so.
+    pub(crate) fn read_page(&self, vmos: &Vmos, id: MemoryId, offset: u64, into: &mut [u8]) {
         match vmos[id].page(offset >> PAGE_SHIFT) {
             Some(frame) => self.machine.read_memory(frame.add(offset % PAGE_SIZE), into),
             None => into.fill(0),
         }
     }
 
-    /// Writes to the VMO, within its size and within a page.
-    pub(crate) fn write_page(&self, vmos: &mut Vmos, id: VmoId, offset: u64, from: &[u8]) -> Result<(), Status> {
+    /// Writes to the memory, within its size and within a page.
+    pub(crate) fn write_page(&self, vmos: &mut Vmos, id: MemoryId, offset: u64, from: &[u8]) -> Result<(), Status> {
         let frame = self.page_for_write(vmos, id, offset >> PAGE_SHIFT)?;
         self.machine.write_memory(frame.add(offset % PAGE_SIZE), from);
         Ok(())
@@ -225,7 +288,7 @@ impl<M: Machine> System<M> {
     /// there are none nothing is looked at.
     pub(crate) fn by_present_chunks(
         &self,
-        id: VmoId,
+        id: MemoryId,
         first: u64,
         end: u64,
         mut work: impl FnMut(&mut Vmos, u64, u64) -> Result<(), Status>,

@@ -141,6 +141,21 @@ impl Radix {
         Ok(())
     }
 
+    /// Puts a frame in the place of the one at `key`, which is in no chunk.
+    pub(crate) fn replace(&mut self, key: u64, frame: Hpa) {
+        debug_assert!(self.get(key).is_some() && !self.is_in_chunk(key));
+        let (mut word, mut slot) = (self.root, None);
+        for height in (1..=self.height).rev() {
+            let place = &node(Hpa(word))[index(key, height)];
+            word = place.load(Relaxed);
+            slot = Some(place);
+        }
+        match slot {
+            Some(slot) => slot.store(frame.0, Relaxed),
+            None => self.root = frame.0,
+        }
+    }
+
     /// Takes all frames from key `first` to `end` out, in ascending order, with the nodes that this leaves empty. A chunk lies
     /// in the range as a whole, or not at all: the others were [split](Radix::split).
     pub(crate) fn take<M: Machine>(

@@ -4,8 +4,9 @@ use abi::VmOptions;
 use vmsa::Perms;
 
 use crate::arena::{Arena, Id};
+use crate::memory::Link;
 use crate::tree::{Links, Tree};
-use crate::vmo::{Link, Vmo};
+use crate::vmo::Vmo;
 
 pub(crate) type RegionId = Id<Region>;
 pub(crate) type Regions = Arena<Region>;

@@ -41,6 +41,13 @@ impl<'a, M: Machine> Supply<'a, M> {
         Some(frame)
     }
 
+    /// Takes a page with the contents of another one, which nobody writes to.
+    pub(crate) fn take_copy(self, original: Hpa) -> Option<Hpa> {
+        let frame = self.take(Use::Page)?;
+        self.machine.copy(frame, original);
+        Some(frame)
+    }
+
     /// Gives a frame back that nobody else can reach.
     pub(crate) fn give(self, frame: Hpa) {
         self.forget_lines([(frame, 1)]);

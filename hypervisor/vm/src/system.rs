@@ -13,16 +13,20 @@ use vmsa::{Features, Geometry, Hpa, Ipa, PAGE_SIZE, Perms};
 
 use crate::frames::{Account, Frames, MemoryRange, Use};
 use crate::loads::Loads;
+use crate::memory::Backing;
 use crate::region::{Kind, Mapping, Vmar};
 use crate::space::Space;
 use crate::supply::Supply;
 use crate::told::{Owner, Taken};
 use crate::tree::Tree;
-use crate::vmo::{Backing, VmoId, Vmos};
+use crate::vmo::{VmoId, Vmos};
 use crate::{Machine, VmConfig};
 
 /// How many VMs there can be.
 const MAX_VMS: usize = 16;
+
+/// The name of a VM's RAM.
+const RAM_NAME: &[u8] = b"ram";
 
 /// Koids below this are never given, as in Zircon.
 const FIRST_KOID: u64 = 1024;
@@ -57,6 +61,8 @@ const _: () = assert!(MAX_VMS <= 64);
 /// A VM.
 pub(crate) struct Vm {
     pub(crate) koid: u64,
+    /// The koid of the resource that stands for its device memory.
+    pub(crate) resource_koid: u64,
     pub(crate) config: VmConfig,
     pub(crate) account: Account,
     pub(crate) ram: VmoId,
@@ -154,6 +160,7 @@ impl<M: Machine> System<M> {
         let ram = self.map_new_ram(supply, &mut space, id, config.ram_bytes)?;
         Ok(Vm {
             koid: self.next_koid(),
+            resource_koid: self.next_koid(),
             config: *config,
             account,
             ram,
@@ -176,7 +183,8 @@ impl<M: Machine> System<M> {
     fn map_new_ram(&self, supply: Supply<'_, M>, space: &mut Space, id: VmId, size: u64) -> Result<VmoId, Status> {
         let mut vmos = self.lock_vmos();
         space.regions.reserve(supply, 1)?;
-        let ram = self.create_vmo(&mut vmos, supply, id, size, VmoOptions::empty(), Backing::Paged)?;
+        let ram = self.create_vmo(&mut vmos, supply, size, VmoOptions::empty(), Backing::Paged)?;
+        vmos[ram].name[..RAM_NAME.len()].copy_from_slice(RAM_NAME);
         vmos.promise_links(supply, 1)?;
         let link = vmos.link(ram, id, RAM_BASE, size, 0);
         let (caps, perms) = (Perms::all(), Perms::all());
@@ -196,14 +204,15 @@ impl<M: Machine> System<M> {
         let vm = self.vm(id);
         let mut vmos = self.lock_vmos();
         let mut offset = to.0.checked_sub(RAM_BASE).ok_or(Status::OUT_OF_RANGE)?;
-        if !vmos[vm.ram].holds(offset, bytes.len() as u64) {
+        let view = vmos.view(vm.ram);
+        if !view.holds(offset, bytes.len() as u64) {
             return Err(Status::OUT_OF_RANGE);
         }
         let mut rest = bytes;
         while !rest.is_empty() {
             let part = rest.len().min((PAGE_SIZE - offset % PAGE_SIZE) as usize);
             let (now, later) = rest.split_at(part);
-            self.write_page(&mut vmos, vm.ram, offset, now)?;
+            self.write_page(&mut vmos, view.memory, offset, now)?;
             (offset, rest) = (offset + part as u64, later);
         }
         Ok(())

@@ -5,9 +5,11 @@ use abi::{PAGE_SIZE, Status};
 use vmsa::Perms;
 
 use crate::Machine;
+use crate::memory::MemoryId;
 use crate::space::Space;
 use crate::system::{System, VmId};
-use crate::vmo::{VmoId, Vmos};
+use crate::vmo::Vmos;
+use crate::vmo_ops::demand_cached;
 
 /// A buffer that a call reads.
 pub(crate) struct Reader<'a, M> {
@@ -44,8 +46,8 @@ impl<'a, M: Machine> Reader<'a, M> {
             let (now, later) = rest.split_at_mut(in_page(at, rest.len()));
             let space = self.system.vm(self.vm).space.lock();
             let vmos = self.system.lock_vmos();
-            let (vmo, vmo_offset) = locate(&space, &vmos, at, Perms::READ)?;
-            self.system.read_page(&vmos, vmo, vmo_offset, now);
+            let (memory, memory_offset) = locate(&space, &vmos, at, Perms::READ)?;
+            self.system.read_page(&vmos, memory, memory_offset, now);
             at += now.len() as u64;
             rest = later;
         }
@@ -67,8 +69,8 @@ impl<'a, M: Machine> Writer<'a, M> {
         while at < base + used.min(len) {
             let space = system.vm(vm).space.lock();
             let mut vmos = system.lock_vmos();
-            let (vmo, offset) = locate(&space, &vmos, at, Perms::WRITE)?;
-            system.page_for_write(&mut vmos, vmo, offset / PAGE_SIZE)?;
+            let (memory, offset) = locate(&space, &vmos, at, Perms::WRITE)?;
+            system.page_for_write(&mut vmos, memory, offset / PAGE_SIZE)?;
             at = (at + 1).next_multiple_of(PAGE_SIZE);
         }
         Ok(Self { system, vm, base })
@@ -82,8 +84,8 @@ impl<'a, M: Machine> Writer<'a, M> {
             let (now, later) = rest.split_at(in_page(at, rest.len()));
             let space = self.system.vm(self.vm).space.lock();
             let mut vmos = self.system.lock_vmos();
-            let (vmo, vmo_offset) = locate(&space, &vmos, at, Perms::WRITE)?;
-            self.system.write_page(&mut vmos, vmo, vmo_offset, now)?;
+            let (memory, memory_offset) = locate(&space, &vmos, at, Perms::WRITE)?;
+            self.system.write_page(&mut vmos, memory, memory_offset, now)?;
             at += now.len() as u64;
             rest = later;
         }
@@ -106,7 +108,10 @@ fn check(space: &Space, vmos: &Vmos, base: u64, len: u64, perms: Perms) -> Resul
         let to = region.end().min(end);
         let mut stretches = space.stretches(id, at).take_while(|stretch| stretch.base < to);
         let last = mapping.vmo_offset.saturating_add(to - 1 - region.base);
-        if !stretches.all(|stretch| stretch.perms.contains(perms)) || last >= vmos[mapping.vmo].size {
+        let view = vmos.view(mapping.vmo);
+        // EL2 looks at memory through its caches: what a guest sees without them is no buffer.
+        let is_seen_alike = demand_cached(vmos, view.memory).is_ok();
+        if !stretches.all(|stretch| stretch.perms.contains(perms)) || last >= view.size || !is_seen_alike {
             return Err(Status::INVALID_ARGS);
         }
         at = to;
@@ -114,10 +119,11 @@ fn check(space: &Space, vmos: &Vmos, base: u64, len: u64, perms: Perms) -> Resul
     Ok(())
 }
 
-/// Returns the VMO and the offset in it that the guest's address leads to.
-fn locate(space: &Space, vmos: &Vmos, at: u64, perms: Perms) -> Result<(VmoId, u64), Status> {
+/// Returns the memory and the offset in it that the guest's address leads to.
+fn locate(space: &Space, vmos: &Vmos, at: u64, perms: Perms) -> Result<(MemoryId, u64), Status> {
     check(space, vmos, at, 1, perms)?;
     let id = space.mapping_at(at).ok_or(Status::INVALID_ARGS)?;
     let mapping = space.mapping(id);
-    Ok((mapping.vmo, mapping.vmo_offset + (at - space.regions[id].base)))
+    let view = vmos.view(mapping.vmo);
+    Ok((view.memory, view.offset + mapping.vmo_offset + (at - space.regions[id].base)))
 }

@@ -6,17 +6,18 @@
 
 use abi::Status;
 use spin::MutexGuard;
-use vmsa::{Attributes, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE, Perms};
+use vmsa::{Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE, Perms};
 
 use crate::Machine;
 use crate::arena::Id;
 use crate::error::out_of_tables;
 use crate::frames::{CHUNK_BYTES, CHUNK_FRAMES};
+use crate::memory::{Link, Memory, Pages};
 use crate::region::{Kind, Mapping, RegionId, Vmar};
 use crate::space::{Space, Stretch};
 use crate::system::{System, Vm, VmId};
 use crate::tree::Wanted;
-use crate::vmo::{Link, Pages, Vmo, VmoId};
+use crate::vmo::VmoId;
 
 /// A VM whose space is locked.
 pub(crate) struct Locked<'a, M: Machine> {
@@ -301,26 +302,27 @@ impl<'a, M: Machine> Locked<'a, M> {
         }
         let (region_base, mapping) = (self.space.regions[id].base, self.space.mapping(id));
         // A mapping does not reach past the last offset that there can be, so that its pages' numbers do not wrap.
-        let first_number = mapping.vmo_offset >> PAGE_SHIFT;
+        let view = self.system.lock_vmos().view(mapping.vmo);
+        let first_number = (view.offset >> PAGE_SHIFT) + (mapping.vmo_offset >> PAGE_SHIFT);
         let number_at = |address: u64| first_number + ((address - region_base) >> PAGE_SHIFT);
         let address_of = |number: u64| region_base + ((number - first_number) << PAGE_SHIFT);
         let (mut number, end) = (number_at(stretch.base), number_at(stretch.end));
         loop {
             let vmos = self.system.lock_vmos();
-            let vmo = &vmos[mapping.vmo];
-            let end = end.min(vmo.page_count());
-            let Some((first, _)) = vmo.next_page(number).filter(|(first, _)| *first < end) else { return Ok(()) };
-            let Some(run) = vmo.run(first, end) else { return Ok(()) };
+            let memory = &vmos[view.memory];
+            let end = end.min(vmos.view(mapping.vmo).end_page());
+            let Some((first, _)) = memory.next_page(number).filter(|(first, _)| *first < end) else { return Ok(()) };
+            let Some(run) = memory.run(first, end) else { return Ok(()) };
             let base = address_of(first);
             let to = piece_end(base, run).min(address_of(end));
             number = number_at(to);
-            self.map_run(vmo, first, IpaRange::new(Ipa(base), to - base), stretch.perms)?;
+            self.map_run(memory, first, IpaRange::new(Ipa(base), to - base), stretch.perms)?;
         }
     }
 
-    fn map_run(&self, vmo: &Vmo, first: u64, range: IpaRange, perms: Perms) -> Result<(), Status> {
+    fn map_run(&self, memory: &Memory, first: u64, range: IpaRange, perms: Perms) -> Result<(), Status> {
         let mut supply = self.system.supply(self.id);
-        let source = vmo.shown_at(range, first, Attributes::normal(perms));
+        let source = memory.shown_at(&self.system.frames, range, first, perms);
         let mapped = self.system.tree(self.id).map(&self.system.machine, &mut supply, range, source);
         mapped.map(drop).map_err(out_of_tables)
     }

@@ -97,6 +97,19 @@ impl<'s> Player<'s> {
                 let shared = if page.attributes.shared { Perms::WRITE } else { Perms::empty() };
                 page.attributes = codec.sayable(Attributes { perms: *perms - shared, ..page.attributes });
             }),
+            Step::Share(ranges) => ranges.iter().for_each(|range| {
+                flat.change(*range, |page| {
+                    let perms = page.attributes.perms - Perms::WRITE;
+                    page.attributes = codec.sayable(Attributes { shared: true, perms, ..page.attributes });
+                });
+            }),
+            Step::Own(range, memory, perms) => {
+                if let Some(output) = memory.frame(range.start) {
+                    flat.change_leading(*range, output, |attributes| {
+                        *attributes = codec.sayable(Attributes { shared: false, perms: *perms, ..*attributes });
+                    });
+                }
+            }
             Step::Age(_) | Step::Harvest(_) | Step::Access(..) => {}
         }
         flat
@@ -146,7 +159,7 @@ impl<'s> Player<'s> {
                     faults.extend(self.accessed.faults_in(*range, &told.accessed));
                 }
             }
-            Step::Put(..) | Step::Protect(..) | Step::Access(..) => {
+            Step::Put(..) | Step::Protect(..) | Step::Share(_) | Step::Own(..) | Step::Access(..) => {
                 inside.into_iter().for_each(|used| self.note(used, after));
             }
             Step::Harvest(range) => {
@@ -267,6 +280,12 @@ pub(super) fn carry_out((tree, tables): (&mut Stage2, &mut impl Tables), step: &
             let _ = tree.unmap_and_tell(mmu, tables, ranges.iter().copied(), tell);
         }
         Step::Protect(range, perms) => _ = tree.protect(mmu, tables, *range, *perms).expect("tables enough"),
+        Step::Share(ranges) => _ = tree.share(mmu, tables, ranges.iter().copied()).expect("tables enough"),
+        Step::Own(range, memory, perms) => {
+            if let Some(output) = memory.frame(range.start) {
+                let _ = tree.own(mmu, tables, *range, output, *perms).expect("tables enough");
+            }
+        }
         Step::Age(range) => _ = tree.age(mmu, tables, *range, |part| told.accessed.push(part)),
         Step::Harvest(range) => _ = tree.harvest(mmu, tables, *range, |part| told.stored.push(part)),
         Step::Access(..) => {}

@@ -49,6 +49,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Returns the frame that an address leads to, if it leads anywhere.
+    pub(super) fn frame(self, ipa: Ipa) -> Option<Hpa> {
+        self.at(ipa, Attributes::default()).map(|run| run.output)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Map(IpaRange, Memory, Attributes),
@@ -56,6 +63,9 @@ pub(super) enum Step {
     Unmap(Vec<IpaRange>),
     UnmapAndTell(Vec<IpaRange>),
     Protect(IpaRange, Perms),
+    Share(Vec<IpaRange>),
+    /// The pages of the range that lead to this memory are nobody else's any more.
+    Own(IpaRange, Memory, Perms),
     Age(IpaRange),
     Harvest(IpaRange),
     /// A guest's load or store on a CPU.
@@ -66,9 +76,10 @@ impl Step {
     /// Returns where the operation may change what pages lead to.
     pub(super) fn ranges(&self) -> Vec<IpaRange> {
         match self {
-            Self::Map(range, ..) | Self::Protect(range, _) | Self::Age(range) | Self::Harvest(range) => vec![*range],
+            Self::Map(range, ..) | Self::Protect(range, _) | Self::Own(range, ..) => vec![*range],
+            Self::Age(range) | Self::Harvest(range) => vec![*range],
             Self::Put(ipa, ..) | Self::Access(_, ipa, _) => vec![IpaRange::page(*ipa)],
-            Self::Unmap(ranges) | Self::UnmapAndTell(ranges) => ranges.clone(),
+            Self::Unmap(ranges) | Self::UnmapAndTell(ranges) | Self::Share(ranges) => ranges.clone(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Changing permissions.
 
-use vmsa::{Attributes, Codec, Hpa, IpaRange, Leaf, Perms};
+use vmsa::{Attributes, Codec, Hpa, Ipa, IpaRange, Leaf, Perms};
 
 use crate::change::{Held, Place, Slot, Via};
 use crate::edit::{Edit, OutOfTables};
@@ -23,37 +23,115 @@ impl Stage2 {
         range: IpaRange,
         perms: Perms,
     ) -> Result<Flushed, OutOfTables> {
+        self.protect_with(mmu, tables, [range], Goal::Perms(perms))
+    }
+
+    /// Notes of the pages in the ranges that are mapped that they are [shared](Attributes::shared): when this returns, no store
+    /// reaches them any more. One invalidation for all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfTables`]: a range cuts a block, and there is no table to split it. Everything is as it was.
+    pub fn share<M: Mmu, T: Tables>(
+        &mut self,
+        mmu: &M,
+        tables: &mut T,
+        ranges: impl IntoIterator<Item = IpaRange> + Clone,
+    ) -> Result<Flushed, OutOfTables> {
+        self.protect_with(mmu, tables, ranges, Goal::Shared)
+    }
+
+    /// Gives the pages of `range` that lead to the adjacent frames from `output` on, which nobody shares any more, the
+    /// permissions `perms`. Leaves that lead elsewhere stay.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stage2::protect`].
+    pub fn own<M: Mmu, T: Tables>(
+        &mut self,
+        mmu: &M,
+        tables: &mut T,
+        range: IpaRange,
+        output: Hpa,
+        perms: Perms,
+    ) -> Result<Flushed, OutOfTables> {
+        self.protect_with(mmu, tables, [range], Goal::Owned { start: range.start, output, perms })
+    }
+
+    fn protect_with<M: Mmu, T: Tables>(
+        &mut self,
+        mmu: &M,
+        tables: &mut T,
+        ranges: impl IntoIterator<Item = IpaRange> + Clone,
+        goal: Goal,
+    ) -> Result<Flushed, OutOfTables> {
         let mut edit = Edit::new(self, mmu, tables);
-        let codec = edit.tree.codec;
-        let mut result = edit.reserve(range, |leaf| wanted(codec, leaf, perms) != leaf);
+        let reserve = |edit: &mut Edit<'_, M, T>, range: IpaRange| {
+            let codec = edit.tree.codec;
+            edit.reserve(range, |leaf| goal.at(codec, leaf, None) != leaf)
+        };
+        let mut result = ranges.clone().into_iter().try_for_each(|range| reserve(&mut edit, range));
         if result.is_ok() {
-            let mut protect = Protect { edit: &mut edit, range, perms, has_changed: false };
-            result = protect.edit.walker().walk(range, &mut protect);
+            result = ranges.into_iter().try_for_each(|range| {
+                edit.begin_part();
+                let mut protect = Protect { edit: &mut edit, range, goal, has_changed: false };
+                protect.edit.walker().walk(range, &mut protect)
+            });
         }
         let flushed = edit.close();
         result.map(|()| flushed)
     }
 }
 
+/// What leaves are to say.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// These permissions, as far as they are not shared.
+    Perms(Perms),
+    /// That they are shared.
+    Shared,
+    /// These permissions, and that they are not shared: those that lead from `start` on to the frames from `output` on.
+    Owned { start: Ipa, output: Hpa, perms: Perms },
+}
+
+impl Goal {
+    /// Returns what the leaf is to become, as far as it can be said: at its place, or at any.
+    fn at(self, codec: Codec, leaf: Leaf, place: Option<Ipa>) -> Leaf {
+        let old = leaf.attributes;
+        let attributes = match self {
+            Self::Perms(perms) if old.shared => Attributes { perms: perms - Perms::WRITE, ..old },
+            Self::Perms(perms) => Attributes { perms, ..old },
+            Self::Shared => Attributes { shared: true, perms: old.perms - Perms::WRITE, ..old },
+            Self::Owned { start, output, perms } => {
+                // A block may begin before the range does.
+                let distance = output.0.wrapping_sub(start.0);
+                let leads_there = place.is_none_or(|place| leaf.output.0.wrapping_sub(place.0) == distance);
+                if leads_there { Attributes { shared: false, perms, ..old } } else { old }
+            }
+        };
+        Leaf { attributes: codec.sayable(attributes), ..leaf }
+    }
+}
+
 struct Protect<'v, 'e, M, T> {
     edit: &'v mut Edit<'e, M, T>,
     range: IpaRange,
-    perms: Perms,
+    goal: Goal,
     has_changed: bool,
 }
 
 impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
-    fn wanted(&self, leaf: Leaf) -> Leaf {
-        wanted(self.edit.tree.codec, leaf, self.perms)
+    fn wanted(&self, held: &Held, leaf: Leaf) -> Leaf {
+        self.goal.at(self.edit.tree.codec, leaf, Some(held.slot().span().start))
     }
 
     fn leaf(&mut self, held: Held, leaf: Leaf, part: IpaRange) -> Result<Next, OutOfTables> {
         if part != held.slot().span() {
             return self.edit.split(held, leaf, part).map(Next::Descend);
         }
-        let perms = self.wanted(leaf).attributes.perms;
-        let with_perms = |leaf: Leaf| Leaf { attributes: Attributes { perms, ..leaf.attributes }, ..leaf };
-        self.edit.change(held, leaf, with_perms);
+        let Attributes { perms, shared, .. } = self.wanted(&held, leaf).attributes;
+        let changed = |leaf: Leaf| Leaf { attributes: Attributes { perms, shared, ..leaf.attributes }, ..leaf };
+        self.edit.change(held, leaf, changed);
         Ok(Next::Same)
     }
 }
@@ -63,7 +141,7 @@ impl<M: Mmu, T: Tables> Visitor for Protect<'_, '_, M, T> {
 
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, OutOfTables> {
         let place = match place {
-            Place::Leaf(_, leaf) if self.wanted(leaf) == leaf => return Ok(Next::Same),
+            Place::Leaf(ref held, leaf) if self.wanted(held, leaf) == leaf => return Ok(Next::Same),
             Place::Leaf(..) if !planted::is(56) => self.edit.ungroup(place, self.range),
             place => place,
         };
@@ -90,10 +168,4 @@ impl<M: Mmu, T: Tables> Visitor for Protect<'_, '_, M, T> {
             self.edit.hint_groups(first, part);
         }
     }
-}
-
-/// Returns the leaf with the permissions, as far as it may have them and can say them.
-fn wanted(codec: Codec, leaf: Leaf, perms: Perms) -> Leaf {
-    let shared = if leaf.attributes.shared { Perms::WRITE } else { Perms::empty() };
-    Leaf { attributes: codec.sayable(Attributes { perms: perms - shared, ..leaf.attributes }), ..leaf }
 }

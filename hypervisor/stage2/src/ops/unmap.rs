@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 
-use vmsa::{Hpa, IpaRange, Leaf};
+use vmsa::{Hpa, IpaRange, Leaf, Level};
 
 use crate::change::{Held, Place, Via};
 use crate::edit::{Edit, OutOfTables};
@@ -49,17 +49,18 @@ impl Stage2 {
         edit.close()
     }
 
-    /// Unmaps the pages in the ranges that are [shared](vmsa::Attributes::shared), and leaves everything else alone.
-    pub fn unmap_shared<M: Mmu, T: Tables>(
+    /// Unmaps the pages in the ranges that lead to `frame`, which is in no block, and leaves everything else alone.
+    pub fn unmap_frame<M: Mmu, T: Tables>(
         &mut self,
         mmu: &M,
         tables: &mut T,
         ranges: impl IntoIterator<Item = IpaRange>,
+        frame: Hpa,
     ) -> Flushed {
         let mut edit = Edit::new(self, mmu, tables);
         for range in ranges {
             edit.begin_part();
-            let Ok(()) = edit.walker().walk(range, &mut UnmapShared { edit: &mut edit });
+            let Ok(()) = edit.walker().walk(range, &mut UnmapFrame { edit: &mut edit, frame });
         }
         edit.close()
     }
@@ -152,17 +153,18 @@ impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Visitor for Unmap<'_, '_, M, T
     }
 }
 
-struct UnmapShared<'v, 'e, M, T> {
+struct UnmapFrame<'v, 'e, M, T> {
     edit: &'v mut Edit<'e, M, T>,
+    frame: Hpa,
 }
 
-impl<M: Mmu, T: Tables> Visitor for UnmapShared<'_, '_, M, T> {
+impl<M: Mmu, T: Tables> Visitor for UnmapFrame<'_, '_, M, T> {
     type Error = Infallible;
 
-    fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, Infallible> {
+    fn visit(&mut self, place: Place, _part: IpaRange) -> Result<Next, Infallible> {
         Ok(match place {
             Place::Table(held, table) => Next::Descend(held.via(table)),
-            Place::Leaf(held, leaf) if leaf.attributes.shared && held.slot().span() == part => {
+            Place::Leaf(held, leaf) if leaf.output == self.frame && held.slot().level() == Level::LEAF => {
                 let _ = self.edit.remove(held, leaf);
                 Next::Gone
             }

@@ -20,7 +20,8 @@ impl<M: Machine> Caller<'_, M> {
             Startup::RootVmar => (Object::Vmar(locked.space.root), Rights::DEFAULT_VMAR | Rights::ACCESS),
             Startup::RamVmo => (Object::Vmo(locked.vm.ram), Rights::DEFAULT_VMO | Rights::EXECUTE),
             Startup::Vm => (Object::Vm(self.id), Rights::DEFAULT_GUEST),
-            Startup::MmioResource => return Err(Status::NOT_FOUND),
+            Startup::MmioResource if locked.vm.config.mmio.is_none() => return Err(Status::NOT_FOUND),
+            Startup::MmioResource => (Object::Resource(self.id), Rights::BASIC),
         };
         locked.reserve_handle()?;
         self.retain(&mut locked, object);
@@ -31,7 +32,7 @@ impl<M: Machine> Caller<'_, M> {
     pub(super) fn handle_close(&self) -> Result<Reply, Status> {
         match self.raw_handle(0)? {
             RawHandle::INVALID => Ok(Reply::DONE),
-            raw => self.close(raw).map(|()| Reply::DONE),
+            raw => self.close(self.lock(), raw).map(|()| Reply::DONE),
         }
     }
 
@@ -47,7 +48,7 @@ impl<M: Machine> Caller<'_, M> {
             let part = &mut bytes[..(len - offset).min(4 * BATCH as u64) as usize];
             buffer.read(offset, part)?;
             for raw in part.chunks_exact(4).filter_map(|raw| raw.try_into().ok()).map(u32::from_le_bytes) {
-                if raw != 0 && self.close(RawHandle(raw)).is_err() {
+                if raw != 0 && self.close(self.lock(), RawHandle(raw)).is_err() {
                     result = Err(Status::BAD_HANDLE);
                 }
             }
@@ -87,8 +88,7 @@ impl<M: Machine> Caller<'_, M> {
     }
 
     /// Closes a handle.
-    pub(super) fn close(&self, raw: RawHandle) -> Result<(), Status> {
-        let mut locked = self.lock();
+    pub(super) fn close(&self, mut locked: Locked<'_, M>, raw: RawHandle) -> Result<(), Status> {
         let entry = locked.space.handles.remove(raw)?;
         self.drop_object(locked, entry.object);
         Ok(())
@@ -100,9 +100,14 @@ impl<M: Machine> Caller<'_, M> {
             Object::Vmar(id) => locked.space.close_vmar(id),
             Object::Vmo(id) => {
                 drop(locked);
-                self.system.release_vmo(id);
+                self.system.close_vmo(id);
             }
-            Object::Vm(_) => {}
+            Object::Pmt(id) => {
+                drop(locked);
+                self.system.unpin(id);
+            }
+            Object::Bti(id) => self.system.lock_vmos().close_bti(id),
+            Object::Vm(_) | Object::Resource(_) => {}
         }
     }
 
@@ -110,8 +115,10 @@ impl<M: Machine> Caller<'_, M> {
     fn retain(&self, locked: &mut Locked<'_, M>, object: Object) {
         match object {
             Object::Vmar(id) => locked.space.vmar_mut(id).handles += 1,
-            Object::Vmo(id) => self.system.lock_vmos()[id].retain(),
-            Object::Vm(_) => {}
+            Object::Vmo(id) => self.system.lock_vmos()[id].open(),
+            Object::Bti(id) => self.system.lock_vmos().btis[id].handle_count += 1,
+            // The only handle to a PMT lacks the right to be duplicated.
+            Object::Pmt(_) | Object::Vm(_) | Object::Resource(_) => {}
         }
     }
 

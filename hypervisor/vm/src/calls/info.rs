@@ -4,8 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use abi::stats::{COUNT, Counter};
 use abi::{
-    INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, ObjectType, PAGE_SIZE, Rights, Status, Topic, VmoInfoFlags,
-    VmoOptions,
+    INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, ObjectType, Rights, Status, Topic, VmoInfoFlags, VmoOptions,
 };
 use vmsa::Ipa;
 use zerocopy::IntoBytes;
@@ -13,10 +12,11 @@ use zerocopy::IntoBytes;
 use super::{Caller, Reply, demand};
 use crate::Machine;
 use crate::handles::{Entry, Object};
-use crate::system::VmId;
+use crate::memory::{Attribution, Backing, Memory};
+use crate::system::{System, VmId};
 use crate::user;
 use crate::vmar::Locked;
-use crate::vmo::{Backing, Vmo};
+use crate::vmo::{Kind, Vmo, VmoId};
 
 impl<M: Machine> Caller<'_, M> {
     /// object_get_info(handle, topic, buf, buf size): x1 actual, x2 available.
@@ -50,6 +50,9 @@ impl<M: Machine> Caller<'_, M> {
             Object::Vmar(id) => (locked.space.vmar(id).koid, ObjectType::Vmar),
             Object::Vmo(id) => (self.system.lock_vmos()[id].koid, ObjectType::Vmo),
             Object::Vm(id) => (self.system.vm(id).koid, ObjectType::Guest),
+            Object::Resource(id) => (self.system.vm(id).resource_koid, ObjectType::Resource),
+            Object::Bti(id) => (self.system.lock_vmos().btis[id].koid, ObjectType::Bti),
+            Object::Pmt(id) => (self.system.lock_vmos().pins[id].koid, ObjectType::Pmt),
         };
         // A VMAR belongs to its VM, as in Zircon to its process.
         let related_koid = if object_type == ObjectType::Vmar { locked.vm.koid } else { 0 };
@@ -71,13 +74,7 @@ impl<M: Machine> Caller<'_, M> {
     }
 
     fn info_vmo(&self) -> Result<InfoVmo, Status> {
-        self.with_vmo(
-            |_| Ok(()),
-            |id, rights| {
-                let vmos = self.system.lock_vmos();
-                Ok(record_of(&vmos[id], rights, vmos.mappers(id).count() as u64))
-            },
-        )
+        self.with_vmo(|_| Ok(()), |id, rights| Ok(self.system.info_vmo(id, rights)))
     }
 
     /// stage2_walk(vmar, addr): x1 descriptor, x2 level, x3 the table's page number.
@@ -135,26 +132,46 @@ impl<M: Machine> Caller<'_, M> {
     }
 }
 
-fn record_of(vmo: &Vmo, rights: Rights, share_count: u64) -> InfoVmo {
-    let bytes = vmo.committed_pages * PAGE_SIZE;
-    let mut flags = VmoInfoFlags::PAGED | VmoInfoFlags::VIA_HANDLE;
-    flags.set(VmoInfoFlags::RESIZABLE, vmo.options.contains(VmoOptions::RESIZABLE));
-    flags.set(VmoInfoFlags::DISCARDABLE, vmo.options.contains(VmoOptions::DISCARDABLE));
-    flags.set(VmoInfoFlags::CONTIGUOUS, vmo.backing != Backing::Paged);
-    // No page is shared between VMOs, so that all that is there is private, and scales by one.
-    InfoVmo {
-        koid: vmo.koid,
-        size_bytes: vmo.size,
-        num_mappings: vmo.mapping_count,
-        share_count,
-        flags: flags.bits(),
-        committed_bytes: bytes,
-        handle_rights: rights.bits(),
-        populated_bytes: bytes,
-        committed_private_bytes: bytes,
-        populated_private_bytes: bytes,
-        committed_scaled_bytes: bytes,
-        populated_scaled_bytes: bytes,
-        ..InfoVmo::default()
+impl<M: Machine> System<M> {
+    fn info_vmo(&self, id: VmoId, rights: Rights) -> InfoVmo {
+        let vmos = self.lock_vmos();
+        let (vmo, view) = (&vmos[id], vmos.view(id));
+        let memory = &vmos[view.memory];
+        let Attribution { private, scaled, fraction } = match vmo.kind {
+            // What it shows is counted where it was made.
+            Kind::Slice { .. } | Kind::Reference => Attribution::default(),
+            Kind::Original | Kind::Snapshot { .. } => memory.attribution(&self.frames, 0, memory.page_count()),
+        };
+        InfoVmo {
+            koid: vmo.koid,
+            name: vmo.name,
+            size_bytes: view.size,
+            parent_koid: vmo.parent_koid,
+            num_children: vmo.family.child_count,
+            num_mappings: vmo.mapping_count,
+            share_count: vmos.share_count(id),
+            flags: info_flags(vmo, memory).bits(),
+            committed_bytes: scaled,
+            handle_rights: rights.bits(),
+            cache_policy: memory.cache.into(),
+            populated_bytes: scaled,
+            committed_private_bytes: private,
+            populated_private_bytes: private,
+            committed_scaled_bytes: scaled,
+            populated_scaled_bytes: scaled,
+            committed_fractional_scaled_bytes: fraction,
+            populated_fractional_scaled_bytes: fraction,
+            ..InfoVmo::default()
+        }
     }
+}
+
+fn info_flags(vmo: &Vmo, memory: &Memory) -> VmoInfoFlags {
+    let mut flags = VmoInfoFlags::VIA_HANDLE;
+    flags.set(VmoInfoFlags::PAGED, !matches!(memory.backing, Backing::Device(_)));
+    flags.set(VmoInfoFlags::RESIZABLE, vmo.options.contains(VmoOptions::RESIZABLE));
+    flags.set(VmoInfoFlags::COW_CLONE, matches!(vmo.kind, Kind::Snapshot { .. }));
+    flags.set(VmoInfoFlags::DISCARDABLE, vmo.options.contains(VmoOptions::DISCARDABLE));
+    flags.set(VmoInfoFlags::CONTIGUOUS, matches!(memory.backing, Backing::Contiguous(_)));
+    flags
 }

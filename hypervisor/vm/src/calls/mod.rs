@@ -1,8 +1,10 @@
 //! The vendor calls: arguments are looked at here, in the order that Zircon looks at them, and refused before anything has
 //! changed.
 
+mod device;
 mod handle;
 mod info;
+mod object;
 mod op_range;
 mod vmar;
 mod vmo;
@@ -105,6 +107,9 @@ impl<'a, M: Machine> Caller<'a, M> {
             Call::HandleDuplicate => self.handle_duplicate(),
             Call::HandleReplace => self.handle_replace(),
             Call::ObjectGetInfo => self.object_get_info(),
+            Call::ObjectGetProperty => self.object_get_property(),
+            Call::ObjectSetProperty => self.object_set_property(),
+            Call::ObjectWaitOne => self.object_wait_one(),
             Call::VmarAllocate => self.vmar_allocate(),
             Call::VmarMap => self.vmar_map(),
             Call::VmarUnmap => self.vmar_unmap(),
@@ -112,6 +117,7 @@ impl<'a, M: Machine> Caller<'a, M> {
             Call::VmarDestroy => self.vmar_destroy(),
             Call::VmarOpRange => self.vmar_op_range(),
             Call::VmoCreate => self.vmo_create(),
+            Call::VmoCreateChild => self.vmo_create_child(),
             Call::VmoRead => self.vmo_read(),
             Call::VmoWrite => self.vmo_write(),
             Call::VmoGetSize => self.vmo_get_size(),
@@ -119,13 +125,15 @@ impl<'a, M: Machine> Caller<'a, M> {
             Call::VmoOpRange => self.vmo_op_range(),
             Call::VmoCreateContiguous => self.vmo_create_contiguous(),
             Call::VmoReplaceAsExecutable => self.vmo_replace_as_executable(),
+            Call::VmoSetCachePolicy => self.vmo_set_cache_policy(),
+            Call::VmoCreatePhysical => self.vmo_create_physical(),
+            Call::BtiCreate => self.bti_create(),
+            Call::BtiPin => self.bti_pin(),
+            Call::PmtUnpin => self.pmt_unpin(),
             Call::Stage2Walk => self.stage2_walk(),
             Call::Stage2Stats => self.stage2_stats(),
             // What a CPU makes of an address is told at EL2, where there is one.
             Call::Stage2Translate => Err(Status::NOT_SUPPORTED),
-            Call::ObjectGetProperty | Call::ObjectSetProperty | Call::ObjectWaitOne => Err(Status::NOT_SUPPORTED),
-            Call::VmoCreateChild | Call::VmoSetCachePolicy | Call::VmoCreatePhysical => Err(Status::NOT_SUPPORTED),
-            Call::BtiCreate | Call::BtiPin | Call::PmtUnpin => Err(Status::NOT_SUPPORTED),
             Call::Exit => unreachable!("exit has no reply"),
         }
     }

@@ -1,12 +1,15 @@
 //! VMOs: made, read, written, resized, operated on.
 
-use abi::{PAGE_SIZE, Rights, Status, VmoOp, VmoOptions};
+use abi::{CachePolicy, ChildOptions, PAGE_SIZE, Rights, Status, VmoLockState, VmoOp, VmoOptions};
+use zerocopy::IntoBytes;
 
 use super::{Caller, Reply, demand};
 use crate::Machine;
 use crate::handles::{Entry, Object};
+use crate::memory::Backing;
 use crate::user;
-use crate::vmo::{Backing, MAX_SIZE, VmoId};
+use crate::vmo::{Kind, MAX_SIZE, View, VmoId, Vmos};
+use crate::vmo_ops::{demand_cached, demand_frames};
 
 /// How many bytes are copied at a time.
 const BATCH: usize = 512;
@@ -24,8 +27,36 @@ impl<M: Machine> Caller<'_, M> {
             return Err(Status::INVALID_ARGS);
         }
         let supply = self.system.supply(self.id);
-        let made = self.system.create_vmo(&mut self.system.lock_vmos(), supply, self.id, size, options, Backing::Paged);
-        self.give_vmo(made?, options)
+        let made = self.system.create_vmo(&mut self.system.lock_vmos(), supply, size, options, Backing::Paged);
+        self.give_vmo(made?, Rights::DEFAULT_VMO | resize_right(options.contains(VmoOptions::RESIZABLE)))
+    }
+
+    /// vmo_create_child(vmo, options, offset, size): x1 handle.
+    pub(super) fn vmo_create_child(&self) -> Result<Reply, Status> {
+        let (offset, size) = (self.arg(2), self.arg(3));
+        let options = ChildOptions::from_bits_retain(self.arg(1) as u32);
+        if options.contains(ChildOptions::NO_WRITE | ChildOptions::RESIZABLE) {
+            return Err(Status::INVALID_ARGS);
+        }
+        let size = size.checked_next_multiple_of(PAGE_SIZE).ok_or(Status::OUT_OF_RANGE)?;
+        let (child, rights) = self.with_vmo(
+            |rights| demand(rights, Rights::DUPLICATE | Rights::READ),
+            |vmo, rights| {
+                self.word(1)?;
+                let child = self.system.create_child(&mut self.system.lock_vmos(), vmo, options, offset, size)?;
+                Ok((child, child_rights(rights, options)))
+            },
+        )?;
+        self.give_vmo(child, rights)
+    }
+
+    /// vmo_set_cache_policy(vmo, policy).
+    pub(super) fn vmo_set_cache_policy(&self) -> Result<Reply, Status> {
+        let policy = self.word(1).and_then(|policy| CachePolicy::try_from(policy).map_err(|_| Status::INVALID_ARGS))?;
+        self.with_vmo(
+            |rights| demand(rights, Rights::MAP),
+            |vmo, _| self.system.set_cache_policy(vmo, policy).map(|()| Reply::DONE),
+        )
     }
 
     /// vmo_create_contiguous(size, alignment log2): x1 handle.
@@ -35,20 +66,20 @@ impl<M: Machine> Caller<'_, M> {
         if size == 0 || !matches!(align_log2, 0 | abi::PAGE_SHIFT..64) {
             return Err(Status::INVALID_ARGS);
         }
-        self.give_vmo(self.system.create_contiguous_vmo(self.id, size, align_log2)?, VmoOptions::empty())
+        self.give_vmo(self.system.create_contiguous_vmo(self.id, size, align_log2)?, Rights::DEFAULT_VMO)
     }
 
     /// Makes the first handle to a new VMO, or gives the VMO up.
-    fn give_vmo(&self, vmo: VmoId, options: VmoOptions) -> Result<Reply, Status> {
-        let mut rights = Rights::DEFAULT_VMO;
-        rights.set(Rights::RESIZE, options.contains(VmoOptions::RESIZABLE));
+    pub(super) fn give_vmo(&self, vmo: VmoId, rights: Rights) -> Result<Reply, Status> {
         let mut locked = self.lock();
-        if let Err(status) = locked.reserve_handle() {
-            drop(locked);
-            self.system.release_vmo(vmo);
-            return Err(status);
+        let reserved = locked.reserve_handle();
+        let reply = reserved.map(|()| Reply::one(self.give(&mut locked, Object::Vmo(vmo), rights)));
+        if reply.is_ok() {
+            self.system.lock_vmos()[vmo].open();
         }
-        Ok(Reply::one(self.give(&mut locked, Object::Vmo(vmo), rights)))
+        drop(locked);
+        self.system.release_vmo(vmo);
+        reply
     }
 
     /// vmo_replace_as_executable(vmo, 0): x1 handle. The handle is gone, whether or not there is a new one.
@@ -66,15 +97,13 @@ impl<M: Machine> Caller<'_, M> {
         self.with_vmo(
             |rights| demand(rights, Rights::READ),
             |vmo, _| {
-                self.check_inside(vmo, offset, len)?;
+                check_contents(&self.system.lock_vmos(), vmo, offset, len)?;
                 let buffer = user::Writer::new(self.system, self.id, buffer, len, len)?;
                 by_batches(offset, len, |at, bytes| {
                     {
                         let vmos = self.system.lock_vmos();
-                        if !vmos[vmo].holds(at, bytes.len() as u64) {
-                            return Err(Status::OUT_OF_RANGE);
-                        }
-                        self.system.read_page(&vmos, vmo, at, bytes);
+                        let view = check_contents(&vmos, vmo, at, bytes.len() as u64)?;
+                        self.system.read_page(&vmos, view.memory, view.offset + at, bytes);
                     }
                     buffer.write(at - offset, bytes)
                 })
@@ -88,27 +117,21 @@ impl<M: Machine> Caller<'_, M> {
         self.with_vmo(
             |rights| demand(rights, Rights::WRITE),
             |vmo, _| {
-                self.check_inside(vmo, offset, len)?;
+                check_contents(&self.system.lock_vmos(), vmo, offset, len)?;
                 let buffer = user::Reader::new(self.system, self.id, buffer, len)?;
                 by_batches(offset, len, |at, bytes| {
                     buffer.read(at - offset, bytes)?;
                     let mut vmos = self.system.lock_vmos();
-                    if !vmos[vmo].holds(at, bytes.len() as u64) {
-                        return Err(Status::OUT_OF_RANGE);
-                    }
-                    self.system.write_page(&mut vmos, vmo, at, bytes)
+                    let view = check_contents(&vmos, vmo, at, bytes.len() as u64)?;
+                    self.system.write_page(&mut vmos, view.memory, view.offset + at, bytes)
                 })
             },
         )
     }
 
-    fn check_inside(&self, vmo: VmoId, offset: u64, len: u64) -> Result<(), Status> {
-        if self.system.lock_vmos()[vmo].holds(offset, len) { Ok(()) } else { Err(Status::OUT_OF_RANGE) }
-    }
-
     /// vmo_get_size(vmo): x1 bytes.
     pub(super) fn vmo_get_size(&self) -> Result<Reply, Status> {
-        self.with_vmo(|_| Ok(()), |vmo, _| Ok(Reply::one(self.system.lock_vmos()[vmo].size)))
+        self.with_vmo(|_| Ok(()), |vmo, _| Ok(Reply::one(self.system.lock_vmos().view(vmo).size)))
     }
 
     /// vmo_set_size(vmo, size).
@@ -129,7 +152,12 @@ impl<M: Machine> Caller<'_, M> {
                 if rounded > MAX_SIZE {
                     return Err(Status::OUT_OF_RANGE);
                 }
-                self.system.resize(&mut vmos, vmo, rounded).map(|()| Reply::DONE)
+                if let Kind::Snapshot { origin } = vmos[vmo].kind {
+                    // What it was copied from had no page there.
+                    origin.checked_add(rounded).ok_or(Status::INVALID_ARGS)?;
+                }
+                let memory = vmos[vmo].memory;
+                self.system.resize(&mut vmos, memory, rounded).map(|()| Reply::DONE)
             },
         )
     }
@@ -156,10 +184,11 @@ impl<M: Machine> Caller<'_, M> {
             if !vmos[vmo].options.contains(VmoOptions::DISCARDABLE) {
                 return Err(Status::NOT_SUPPORTED);
             }
-            if (offset, len) != (0, vmos[vmo].size) {
+            let size = vmos.view(vmo).size;
+            if (offset, len) != (0, size) {
                 return Err(Status::OUT_OF_RANGE);
             }
-            vmos[vmo].size
+            size
         };
         if op == VmoOp::Lock {
             self.write_lock_state(buffer, buffer_size, size)?;
@@ -173,16 +202,44 @@ impl<M: Machine> Caller<'_, M> {
         Ok(Reply::DONE)
     }
 
-    /// Writes a `zx_vmo_lock_state_t`: offset and size of what is locked, offset and size of what was discarded.
+    /// Writes what is locked; nothing was discarded.
     fn write_lock_state(&self, buffer: u64, buffer_size: u64, size: u64) -> Result<(), Status> {
-        const LEN: u64 = 32;
-        if buffer_size < LEN {
+        let state = VmoLockState { size, ..VmoLockState::default() };
+        let record = state.as_bytes();
+        let len = record.len() as u64;
+        if buffer_size < len {
             return Err(Status::INVALID_ARGS);
         }
-        let mut state = [0; LEN as usize];
-        state[8..16].copy_from_slice(&size.to_le_bytes());
-        user::Writer::new(self.system, self.id, buffer, LEN, LEN)?.write(0, &state)
+        user::Writer::new(self.system, self.id, buffer, len, len)?.write(0, record)
     }
+}
+
+/// Checks that the bytes are in the VMO, and that EL2 may touch them; returns what the VMO shows.
+fn check_contents(vmos: &Vmos, vmo: VmoId, offset: u64, len: u64) -> Result<View, Status> {
+    let view = vmos.view(vmo);
+    demand_frames(vmos, view)?;
+    offset.checked_add(len).ok_or(Status::OUT_OF_RANGE)?;
+    demand_cached(vmos, view.memory)?;
+    if view.holds(offset, len) { Ok(view) } else { Err(Status::OUT_OF_RANGE) }
+}
+
+fn resize_right(is_resizable: bool) -> Rights {
+    if is_resizable { Rights::RESIZE } else { Rights::empty() }
+}
+
+/// Returns what the first handle to a child allows, made through a handle with `rights`.
+fn child_rights(rights: Rights, options: ChildOptions) -> Rights {
+    let is_copy = !options.intersects(ChildOptions::SLICE | ChildOptions::REFERENCE);
+    let mut rights = rights | Rights::GET_PROPERTY | Rights::SET_PROPERTY;
+    rights.set(Rights::RESIZE, options.contains(ChildOptions::RESIZABLE));
+    if is_copy {
+        rights.remove(Rights::EXECUTE);
+        rights.insert(Rights::WRITE);
+    }
+    if options.contains(ChildOptions::NO_WRITE) {
+        rights.remove(Rights::WRITE);
+    }
+    rights
 }
 
 /// Returns the rounded size of a new VMO.
