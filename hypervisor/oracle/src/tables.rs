@@ -19,7 +19,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let vm = self.trees.get(write.tree).and_then(|tree| tree.vm);
         let (frames, place) = (leaf_frames(leaf), write.place);
         let executes = |leaf: Leaf| leaf.perms().intersects(Perms::EXECUTE);
-        let is_fetched = executes(leaf) && !before.is_some_and(executes);
+        let is_fetched = executes(leaf) && !before.is_some_and(executes) && !self.is_brought_back(write, leaf);
         let mut found = None;
         self.notes.each(frames, |run, note| {
             let judge = || match note.state {
@@ -37,6 +37,14 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         let may_write = leaf.most_perms(write.control).contains(Perms::WRITE);
         self.notes.change_all(frames, |_, note| use_page(note, vm, may_write))
+    }
+
+    /// Tells whether the leaf says again what the operation under way found outside its range, and broke. What was executable
+    /// there is not made so now.
+    fn is_brought_back(&self, write: &Write, leaf: Leaf) -> bool {
+        let operation = self.cpus[write.cpu].operation.as_ref();
+        let mut touched = operation.into_iter().flat_map(|operation| operation.touched());
+        touched.any(|touched| touched.holds(write.place.ipa) && touched.is_kept(write.place.ipa, Entry::Leaf(leaf)))
     }
 
     /// Tells whether instruction fetches may find what was there before (R37).

@@ -246,6 +246,27 @@ fn r37_becomes_executable() {
     made_executable_after(|_, _| {}).fails(&["R37"]);
 }
 
+/// An operation on the page at `ipa` breaks an executable page, whose contents were cleaned for nobody, and brings it back.
+fn brought_back_by(ipa: u64) -> Scene {
+    let (mut s, vm) = Scene::with_vm(coherent(false, false));
+    s.begin("map", 1, IPA, 1).lock(1);
+    let pa = s.frames(vm, 1);
+    s.dc("cvau", pa, PAGE).dsb("ish").ic("ialluis").dsb("ish").isb();
+    let (slot, word) = (s.slot(vm, IPA, 3), s.leaf(pa, 3) & !EXECUTE_NEVER);
+    s.w(slot, word).dsb("ishst").close(vm);
+    // The hypervisor writes to the page, and cleans a part of it.
+    s.dc("civac", pa, 64).dsb("sy");
+    s.begin("protect", 1, ipa, 1).lock(1).w(slot, 0).dsb("ish").flush_ipa(IPA);
+    s.w(slot, word).dsb("ishst").close(vm);
+    s
+}
+
+#[test]
+fn r37_what_comes_back_was_executable_before() {
+    brought_back_by(IPA + PAGE).passes();
+    brought_back_by(IPA).fails(&["R37"]);
+}
+
 fn with_walk_attributes(change: impl Fn(u64) -> u64) -> Scene {
     let mut s = Scene::new(Machine::TWO);
     let vm: Vm = s.tree(1, 1, 39, 1);
