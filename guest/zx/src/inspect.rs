@@ -82,6 +82,11 @@ impl Walk {
 }
 
 /// Walks the stage-2 tables to `address`.
+///
+/// # Errors
+///
+/// - ACCESS_DENIED: no `inspect=on`, or a handle without INSPECT. BAD_HANDLE, WRONG_TYPE.
+/// - OUT_OF_RANGE: the address is not in the region.
 pub fn walk(vmar: &Vmar, address: u64) -> Result<Walk> {
     let registers = hypercall(Call::Stage2Walk, [vmar.register(), address]).ok()?;
     Ok(Walk { descriptor: Descriptor(registers.x1), level: registers.x2, table_page: registers.x3 })
@@ -114,8 +119,11 @@ impl Translation {
     }
 }
 
-/// Has the CPU translate `address` for an access of this vCPU at EL1. It does so only while stage 1 is off: with it on, the
-/// call is BAD_STATE.
+/// Has the CPU translate `address` for an access of this vCPU at EL1. It does so only while stage 1 is off.
+///
+/// # Errors
+///
+/// As [`walk`]; BAD_STATE: stage 1 is on.
 pub fn translate(vmar: &Vmar, address: u64, access: AccessKind) -> Result<Translation> {
     let registers = hypercall(Call::Stage2Translate, [vmar.register(), address, access.into()]).ok()?;
     Ok(Translation(registers.x1))
@@ -146,6 +154,10 @@ impl Index<Counter> for Stats {
 }
 
 /// Reads the counters of `vm`.
+///
+/// # Errors
+///
+/// ACCESS_DENIED: no `inspect=on`, or a handle without INSPECT. BAD_HANDLE, WRONG_TYPE.
 pub fn stats(vm: &Vm) -> Result<Stats> {
     let mut stats = Stats::default();
     let buffer = address_of_mut(&mut stats);

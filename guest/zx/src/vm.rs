@@ -14,6 +14,10 @@ object!(Vm);
 
 impl Vm {
     /// Makes a handle to the VM that asks.
+    ///
+    /// # Errors
+    ///
+    /// NO_MEMORY: there is no room for another handle.
     pub fn current() -> Result<Self> {
         startup_handle(Startup::Vm).map(Self)
     }
@@ -21,6 +25,10 @@ impl Vm {
 
 impl Vmar {
     /// Makes a handle to the VMAR that covers the VM's whole IPA space.
+    ///
+    /// # Errors
+    ///
+    /// NO_MEMORY: there is no room for another handle.
     pub fn root() -> Result<Self> {
         startup_handle(Startup::RootVmar).map(Self)
     }
@@ -28,6 +36,10 @@ impl Vmar {
 
 impl Vmo {
     /// Makes a handle to the VMO that backs the VM's RAM.
+    ///
+    /// # Errors
+    ///
+    /// NO_MEMORY: there is no room for another handle.
     pub fn ram() -> Result<Self> {
         startup_handle(Startup::RamVmo).map(Self)
     }
