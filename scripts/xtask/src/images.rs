@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cargo::{self, Executable, MACHINE_TARGET};
 
@@ -27,12 +28,22 @@ pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
 }
 
 /// Builds the guests for the tests, and copies them into a folder of its own, so that what is built while the tests run is
-/// not what they boot.
+/// not what they boot. Those in C are built there.
 pub(crate) fn build_guests_for_tests() -> Result<PathBuf> {
     let guests = build(&["--package", "guest", "--bins"])?;
     let dir = guests.first().and_then(|guest| guest.path.parent()).context("there are no guests")?.join("images");
     guests.iter().try_for_each(|guest| copy_into(&dir, &guest.path))?;
+    build_in_c("unmap", &dir.join("unmap-in-c"))?;
     Ok(dir)
+}
+
+/// Builds a guest of `guest/c` by the script that anybody builds one by.
+fn build_in_c(name: &str, image: &Path) -> Result<()> {
+    let dir = cargo::workspace().join("guest/c");
+    let source = dir.join(name).with_extension("c");
+    let status = Command::new(dir.join("cc")).arg("-o").arg(image).arg(&source).status().context("guest/c/cc")?;
+    ensure!(status.success(), "{} does not compile", source.display());
+    Ok(())
 }
 
 /// Builds the hypervisor for the tests into the folder of the guests.

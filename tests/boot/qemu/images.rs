@@ -33,6 +33,11 @@ impl Images {
         self.dir.join("conformance")
     }
 
+    /// Returns the guest in C.
+    pub(crate) fn unmap_in_c(&self) -> PathBuf {
+        self.dir.join("unmap-in-c")
+    }
+
     /// Reads the conformance guest's list of its cases, and puts them in order.
     pub(crate) fn cases(&self) -> Result<Vec<Case>> {
         read_cases(&self.conformance())

@@ -4,6 +4,7 @@
 //! and it is skipped. A test on a CPU model that the installed QEMU lacks is skipped too.
 
 mod boot;
+mod c_guest;
 mod conformance;
 mod images;
 mod linux_image;
@@ -26,9 +27,10 @@ fn main() {
 }
 
 fn all(images: &Images) -> Vec<Trial> {
-    let families: [fn(&Images) -> Vec<Trial>; 7] = [
+    let families: [fn(&Images) -> Vec<Trial>; 8] = [
         tour::trials,
         conformance::trials,
+        c_guest::trials,
         machine::trials,
         linux_image::trials,
         refusals::trials,
