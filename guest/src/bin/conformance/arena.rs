@@ -3,7 +3,9 @@
 use crate::check::{Check, load, load_aborts, reads};
 use guest::probe;
 use zx::inspect::{self, Descriptor, Walk};
-use zx::{Alignment, Object, PAGE_SIZE, Result, Rights, Status, VmOptions, Vmar, VmarOp, Vmo};
+use zx::{
+    Alignment, ChildOptions, Object, PAGE_SIZE, Result, Rights, Status, VmOptions, Vmar, VmarOp, Vmo, VmoOptions,
+};
 
 /// Read and write.
 pub(crate) const RW: VmOptions = VmOptions::PERM_READ.union(VmOptions::PERM_WRITE);
@@ -168,9 +170,55 @@ pub(crate) fn uncommitted(page_count: u64) -> (Arena, Vmo) {
     (arena, vmo)
 }
 
+/// Returns a VMO of which nothing is committed.
+pub(crate) fn empty_vmo(page_count: u64) -> Vmo {
+    Vmo::create(page_count * PAGE_SIZE).succeeds()
+}
+
+/// Returns a VMO that can be resized, all of its pages committed and marked.
+pub(crate) fn resizable_vmo(page_count: u64) -> Vmo {
+    let vmo = Vmo::create_with_options(VmoOptions::RESIZABLE, page_count * PAGE_SIZE).succeeds();
+    (0..page_count).for_each(|page| write_mark(&vmo, page));
+    vmo
+}
+
 /// Marks a page of a VMO.
 pub(crate) fn write_mark(vmo: &Vmo, page: u64) {
-    vmo.write(&mark(page).to_le_bytes(), page * PAGE_SIZE).succeeds();
+    write_word(vmo, page, mark(page));
+}
+
+/// Makes a child of some pages of a VMO.
+pub(crate) fn child_of(vmo: &Vmo, options: ChildOptions, page: u64, page_count: u64) -> Result<Vmo> {
+    vmo.create_child(options, page * PAGE_SIZE, page_count * PAGE_SIZE)
+}
+
+/// Makes a snapshot of some pages of a VMO.
+pub(crate) fn snapshot(vmo: &Vmo, page: u64, page_count: u64) -> Vmo {
+    child_of(vmo, ChildOptions::SNAPSHOT, page, page_count).succeeds()
+}
+
+/// Makes a slice of some pages of a VMO.
+pub(crate) fn slice(vmo: &Vmo, page: u64, page_count: u64) -> Vmo {
+    child_of(vmo, ChildOptions::SLICE, page, page_count).succeeds()
+}
+
+/// Asserts what the pages of a VMO begin with, from its first page on.
+#[track_caller]
+pub(crate) fn holds(vmo: &Vmo, words: &[u64]) {
+    for (page, expected) in words.iter().enumerate() {
+        let word = read_word(vmo, page as u64);
+        assert!(word == *expected, "expected {expected:#x} in page {page}, got {word:#x}");
+    }
+}
+
+/// Returns how much of a VMO has memory, shared memory by its share, in bytes.
+pub(crate) fn populated_bytes(vmo: &Vmo) -> u64 {
+    vmo.info().succeeds().populated_bytes
+}
+
+/// Has a page of a VMO begin with a value.
+pub(crate) fn write_word(vmo: &Vmo, page: u64, value: u64) {
+    vmo.write(&value.to_le_bytes(), page * PAGE_SIZE).succeeds();
 }
 
 /// Returns what a page of a VMO begins with.

@@ -9,7 +9,9 @@
 //!
 //! | letter | subject |
 //! | --- | --- |
-//! | C | a behaviour that Zircon's own tests assert, in their order |
+//! | C | a behaviour that Zircon's own tests assert, in their order; [ROWS.md](ROWS.md) lists those that are none here |
+//! | G | what the same tests assert beside those, by the numbers between them |
+//! | N | children, pins, cache policies, names, signals and maps: what else there is to say of them |
 //! | S2 | the stage-2 tables themselves: leaves of every size, and what the CPU makes of them |
 //! | D, S | where Zircon's kernel differs from its published pages; every status that those pages list |
 //! | U, O, E | `vmar_unmap` and `vmar_op_range`: the order of their checks; the effects of the latter |
@@ -25,21 +27,32 @@ mod check;
 
 mod aborts;
 mod allocate;
+mod aspace;
+mod beside_vmars;
+mod beside_vmos;
 mod buffers;
+mod children;
+mod clones;
 mod dialects;
 mod handles;
 mod info;
 mod map;
+mod maps;
+mod names;
 mod op_range;
 mod op_range_effects;
 mod op_range_order;
 mod overwrite;
 mod paging;
+mod pins;
 mod placement;
 mod platform;
+mod policies;
 mod protect;
+mod races;
 mod registers;
 mod seeds;
+mod slices;
 mod smp;
 mod stage2_blocks;
 mod stage2_smp;
@@ -59,21 +72,32 @@ const NOT_RUN: ExitStatus = ExitStatus(2);
 const CASES: &[&[&[Case]]] = &[
     aborts::CASES,
     allocate::CASES,
+    aspace::CASES,
+    beside_vmars::CASES,
+    beside_vmos::CASES,
     buffers::CASES,
+    children::CASES,
+    clones::CASES,
     dialects::CASES,
     handles::CASES,
     info::CASES,
     map::CASES,
+    maps::CASES,
+    names::CASES,
     op_range::CASES,
     op_range_effects::CASES,
     op_range_order::CASES,
     overwrite::CASES,
     paging::CASES,
+    pins::CASES,
     placement::CASES,
     platform::CASES,
+    policies::CASES,
     protect::CASES,
+    races::CASES,
     registers::CASES,
     seeds::CASES,
+    slices::CASES,
     smp::CASES,
     stage2_blocks::CASES,
     stage2_smp::CASES,
