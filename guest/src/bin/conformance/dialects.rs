@@ -3,6 +3,7 @@
 use crate::arena::{Arena, RW, committed_pages, marked_vmo, uncommitted, vmo_without};
 use crate::case::{Dialect, cases};
 use crate::check::{Check, load_aborts, reads, store, store_aborts};
+use crate::policies::rtc;
 use crate::unmap_order::dead_arena;
 use abi::Call;
 use zx::{Object, PAGE_SIZE, Result, Rights, Status, VmOptions, VmarOp, sys};
@@ -55,6 +56,16 @@ cases! {
         let child = arena.child(2, 1);
         arena.unmap(0, 4).succeeds();
         child.is_dead();
+    }
+
+    #[both]
+    fn D02_range_outside_and_part_of_a_sub_region_are_no_nothing(_dialect: Dialect) {
+        let arena = Arena::new(4);
+        arena.unmap(2, 3).fails_with(Status::INVALID_ARGS);
+        let child = arena.child(1, 2);
+        arena.unmap(2, 2).fails_with(Status::INVALID_ARGS);
+        arena.without(Rights::OP_CHILDREN).unmap(2, 1).fails_with(Status::INVALID_ARGS);
+        child.is_alive(0);
     }
 
     #[both]
@@ -206,6 +217,27 @@ cases! {
     }
 
     #[both]
+    fn D06_zero_in_a_sub_region(dialect: Dialect) {
+        let arena = Arena::new(2);
+        arena.child(0, 2).map(0, 2);
+        let without = arena.without(Rights::OP_CHILDREN);
+        without.op(VmarOp::Zero, 0, 1).is(dialect, Ok(()), Err(Status::INVALID_ARGS));
+        match dialect {
+            Dialect::Documented => reads(arena.page(0), 0),
+            Dialect::Kernel => arena.shows_mark(0, 0),
+        }
+        arena.shows_mark(1, 1);
+    }
+
+    #[both]
+    fn D06_zero_is_told_to_be_no_op_before_anything_else(dialect: Dialect) {
+        let dead = dead_arena();
+        let weak = dead.without(Rights::WRITE);
+        weak.vmar.op_range(VmarOp::Zero, 1, 0).is(dialect, Err(Status::ACCESS_DENIED), Err(Status::INVALID_ARGS));
+        dead.op(VmarOp::Zero, 0, 1).is(dialect, Err(Status::BAD_STATE), Err(Status::INVALID_ARGS));
+    }
+
+    #[both]
     fn D07_len_of_op_range_is_rounded_up_in_both(_dialect: Dialect) {
         let arena = Arena::new(3);
         let vmo = arena.map(0, 3);
@@ -233,6 +265,13 @@ cases! {
         store(arena.page(1), 1);
         store_aborts(arena.page(2));
         store(arena.page(3), 1);
+    }
+
+    #[both("mmio=0x9010000+0x1000")]
+    fn D11_physical_memory_may_be_mapped_past_its_end_in_both(_dialect: Dialect) {
+        let (arena, vmo) = (Arena::new(2), rtc());
+        arena.map_vmo(VmOptions::PERM_READ, 0, 2, &vmo, 0).succeeds();
+        arena.shows("10");
     }
 
     #[both]

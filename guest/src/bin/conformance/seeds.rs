@@ -1,6 +1,6 @@
 //! Every status that the published pages of `vmar_unmap` and `vmar_op_range` list.
 
-use crate::arena::{Arena, R, RW, marked_vmo, vmo_without};
+use crate::arena::{Arena, R, RW, committed_pages, marked_vmo, uncommitted, vmo_without};
 use crate::case::cases;
 use crate::check::{Check, reads};
 use crate::unmap_order::dead_arena;
@@ -83,6 +83,33 @@ cases! {
         arena.map(0, 2);
         arena.unmap(2, 2).fails_with(Status::NOT_FOUND);
         arena.shows("1100");
+    }
+
+    #[documented]
+    fn S11_unmap_ends_before_the_end_and_splits_at_both() {
+        let arena = mapped_arena();
+        arena.unmap(1, 2).succeeds();
+        arena.shows("1001");
+        arena.shows_mark(0, 0);
+        arena.shows_mark(3, 3);
+        arena.map_vmo(RW, 1, 2, &marked_vmo(2), 0).succeeds();
+        arena.unmap(0, 2).succeeds();
+        arena.shows("0011");
+        arena.shows_mark(2, 1);
+    }
+
+    #[documented]
+    fn S12_unmap_destroys_as_destroy_does() {
+        let arena = Arena::new(4);
+        let child = arena.child(0, 4);
+        let nested = child.child(1, 2);
+        let vmo = nested.map(0, 2);
+        arena.unmap(0, 4).succeeds();
+        child.is_dead();
+        nested.is_dead();
+        child.vmar.destroy().fails_with(Status::BAD_STATE);
+        assert_eq!(vmo.info().succeeds().num_mappings, 0);
+        arena.child(0, 4).is_alive(0);
     }
 
     #[documented]
@@ -196,6 +223,61 @@ cases! {
         arena.op(VmarOp::Decommit, 3, 2).fails_with(Status::OUT_OF_RANGE);
         arena.vmar.op_range(VmarOp::Decommit, 0, PAGE_SIZE).fails_with(Status::OUT_OF_RANGE);
         arena.shows_mark(3, 3);
+    }
+
+    #[documented("inspect=on")]
+    fn S35_op_range_commit_gives_memory_and_decommit_takes_it() {
+        let (arena, vmo) = uncommitted(4);
+        arena.op(VmarOp::Commit, 1, 2).succeeds();
+        assert_eq!(committed_pages(&vmo), 2);
+        arena.has_entries("0110");
+        (0..4).for_each(|page| reads(arena.page(page), 0));
+        arena.op(VmarOp::Decommit, 0, 2).succeeds();
+        assert_eq!(committed_pages(&vmo), 1);
+    }
+
+    #[documented("inspect=on")]
+    fn S36_op_range_map_range_enters_what_is_committed_and_skips_what_is_there() {
+        let (arena, vmo) = uncommitted(4);
+        vmo.op_range(VmoOp::Commit, 0, 2 * PAGE_SIZE).succeeds();
+        arena.shows("1");
+        arena.op(VmarOp::MapRange, 0, 4).succeeds();
+        arena.has_entries("1100");
+        arena.op(VmarOp::MapRange, 0, 4).succeeds();
+        assert_eq!(committed_pages(&vmo), 2);
+    }
+
+    #[documented]
+    fn S37_op_range_asks_for_write_where_the_page_says_so_alone() {
+        let arena = mapped_arena();
+        for op in [VmarOp::MapRange, VmarOp::DontNeed, VmarOp::AlwaysNeed] {
+            arena.without(Rights::ACCESS).op(op, 0, 4).succeeds();
+        }
+        for op in [VmarOp::Commit, VmarOp::Decommit] {
+            arena.without(Rights::READ | Rights::EXECUTE).op(op, 0, 1).succeeds();
+        }
+    }
+
+    #[documented]
+    fn S38_op_range_hints_on_what_is_not_mapped() {
+        let arena = Arena::new(3);
+        arena.map(0, 1);
+        arena.map(2, 1);
+        for op in [VmarOp::DontNeed, VmarOp::AlwaysNeed, VmarOp::MapRange, VmarOp::Commit] {
+            arena.op(op, 0, 3).fails_with(Status::BAD_STATE);
+        }
+        arena.shows_mark(0, 0);
+        arena.shows_mark(2, 0);
+    }
+
+    #[documented]
+    fn S39_op_range_not_supported_by_one_vmo_of_two() {
+        let arena = Arena::new(2);
+        let first = arena.map(0, 1);
+        let vmo = Vmo::create_contiguous(PAGE_SIZE, Alignment::PAGE).succeeds();
+        arena.map_vmo(RW, 1, 1, &vmo, 0).succeeds();
+        arena.op(VmarOp::Decommit, 0, 2).fails_with(Status::NOT_SUPPORTED);
+        assert_eq!((committed_pages(&first), committed_pages(&vmo)), (0, 1));
     }
 
     #[documented]
