@@ -11,6 +11,7 @@ mod strategies;
 mod watch;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use tests::Sim;
 use vmsa::{Features, Geometry};
 
@@ -35,7 +36,8 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(1200))]
+    // The same programs every day: what nobody has seen yet is searched for by `--full`.
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..cases(1200) })]
 
     #[test]
     fn no_cpu_ever_sees_anything_else_than_the_map(features in machines(), geometry in shapes(), program in programs(20)) {

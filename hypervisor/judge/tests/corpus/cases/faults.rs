@@ -182,3 +182,10 @@ fn r39_cache_maintenance_is_no_store() {
     handled(&mut s, page, MAINTENANCE | STORE | TRANSLATION, 1);
     s.fails(&["R39"]);
 }
+
+#[test]
+fn r40_served_at_the_page_after_the_one_that_hpfar_says() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    s.resume(vm).abort(1, 0, TRANSLATION, IPA + 4 * PAGE).begin("fault", 1, IPA, 4);
+    s.fails(&["R40"]);
+}

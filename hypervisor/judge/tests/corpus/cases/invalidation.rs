@@ -1,6 +1,6 @@
 //! R8 to R12: what it takes until a broken leaf is gone from every TLB.
 
-use crate::scene::{Machine, PAGE, Page, Scene};
+use crate::scene::{IPA, Machine, PAGE, Page, Scene};
 
 fn one_page() -> (Scene, Page) {
     Scene::with_page(Machine::TWO)
@@ -85,7 +85,7 @@ fn r8_more_than_is_needed() {
 
 #[test]
 fn r8_no_invalidation() {
-    remap_by("dsb:ish isb").fails(&["R8", "R1"]);
+    remap_by("dsb:ish isb").fails(&["R8"]);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn r8_the_address_is_not_shifted() {
     let steps = |s: &mut Scene, page: Page| {
         s.dsb("ishst").tlbi_xt("ipas2e1is", page.ipa).dsb("ish").tlbi("vmalle1is").dsb("ish");
     };
-    remap_after(Machine::TWO, steps).fails(&["R8", "R1", "R16"]);
+    remap_after(Machine::TWO, steps).fails(&["R8"]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn r8_the_neighbour_is_invalidated() {
     let steps = |s: &mut Scene, page: Page| {
         s.flush_ipa(page.ipa + PAGE);
     };
-    remap_after(Machine::TWO, steps).fails(&["R8", "R1"]);
+    remap_after(Machine::TWO, steps).fails(&["R8"]);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn r8_the_last_page_of_a_range_is_left_out() {
     let pages = s.map_run(vm, 0x1_0000, 3, 4, |word| word);
     s.begin("unmap", 1, 0x1_0000, 4).lock(1).break_all(&pages);
     s.flush_each(&pages[..3]).close(vm);
-    s.fails(&["R8", "R33a", "R50"]);
+    s.fails(&["R8"]);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn r9_invalidated_before_the_store_is_visible() {
         "isb tlbi:vmalls12e1is dsb:ish",
         "dsb:nshst tlbi:vmalls12e1is dsb:ish",
     ] {
-        remap_by(steps).fails(&["R9", "R8", "R1"]);
+        remap_by(steps).fails(&["R9"]);
     }
 }
 
@@ -156,14 +156,14 @@ fn r9_a_store_release_is_not_a_barrier() {
     let other = s.frames(page.vm, 1);
     s.open("map", page).release(page.slot, 0).tlbi("vmalls12e1is").dsb("ish");
     s.make(page.slot, page.word_to(other)).close(page.vm);
-    s.fails(&["R9", "R8", "R1"]);
+    s.fails(&["R9"]);
 }
 
 #[test]
 fn r9_an_atomic_is_not_a_barrier() {
     let (mut s, page) = one_page();
     s.open("unmap", page).rmw(page.slot, 0).tlbi("vmalls12e1is").dsb("ish").isb().close(page.vm);
-    s.fails(&["R9", "R8", "R33a", "R50"]);
+    s.fails(&["R9"]);
 }
 
 #[test]
@@ -171,14 +171,14 @@ fn r9_another_cpus_barrier_is_not_this_ones() {
     let steps = |s: &mut Scene, _: Page| {
         s.on(1).dsb("ish").on(0).tlbi("vmalls12e1is").dsb("ish");
     };
-    remap_after(Machine::TWO, steps).fails(&["R9", "R8", "R1"]);
+    remap_after(Machine::TWO, steps).fails(&["R9"]);
 }
 
 #[test]
 fn r9_invalidated_before_the_store() {
     let (mut s, page) = one_page();
     s.open("unmap", page).flush_ipa(page.ipa).break_(page).dsb("ish").close(page.vm);
-    s.fails(&["R9", "R8", "R33a", "R50"]);
+    s.fails(&["R9"]);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn r10_not_completed() {
         "dsb:ishst ipa:ipas2e1is dsb:ish tlbi:vmalle1is dsb:ishst",
         "dsb:ishst ipa:ipas2e1is dsb:ish tlbi:vmalle1is",
     ] {
-        remap_by(steps).fails(&["R10", "R8", "R1"]);
+        remap_by(steps).fails(&["R10"]);
     }
 }
 
@@ -209,15 +209,15 @@ fn r10_another_cpus_barrier_does_not_complete_it() {
     let steps = |s: &mut Scene, _: Page| {
         s.dsb("ishst").tlbi("vmalls12e1is").on(1).dsb("ish").on(0);
     };
-    remap_after(Machine::TWO, steps).fails(&["R10", "R8", "R1"]);
+    remap_after(Machine::TWO, steps).fails(&["R10"]);
 }
 
 #[test]
 fn r10_local_forms_leave_the_other_cpu() {
-    remap_by("dsb:ishst tlbi:vmalls12e1 dsb:ish").fails(&["R10", "R8", "R1"]);
-    remap_by("dsb:ishst tlbi:alle1 dsb:sy").fails(&["R10", "R8", "R1"]);
-    remap_by("dsb:ishst ipa:ipas2e1 dsb:ish tlbi:vmalle1 dsb:ish").fails(&["R10", "R8", "R1"]);
-    remap_by("dsb:ishst ipa:ipas2e1is dsb:ish tlbi:vmalle1 dsb:ish").fails(&["R10", "R8", "R1", "R11"]);
+    remap_by("dsb:ishst tlbi:vmalls12e1 dsb:ish").fails(&["R10"]);
+    remap_by("dsb:ishst tlbi:alle1 dsb:sy").fails(&["R10"]);
+    remap_by("dsb:ishst ipa:ipas2e1 dsb:ish tlbi:vmalle1 dsb:ish").fails(&["R10"]);
+    remap_by("dsb:ishst ipa:ipas2e1is dsb:ish tlbi:vmalle1 dsb:ish").fails(&["R10"]);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn r10_local_forms_after_the_other_cpu_ran_the_vm_too() {
     let page = s.map(vm, 0x5000, 3);
     s.on(1).enter(vm).on(0);
     s.remap(page, |s| s.dsb("nshst").tlbi_ipa("ipas2e1", page.ipa).dsb("nsh").tlbi("vmalle1").dsb("nsh"));
-    s.fails(&["R10", "R8", "R1"]);
+    s.fails(&["R10"]);
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn r11_stage_1_by_address_or_asid_is_not_all_of_it() {
         let steps = |s: &mut Scene, page: Page| {
             s.dsb("ishst").tlbi_ipa("ipas2e1is", page.ipa).dsb("ish").tlbi_xt(op, page.ipa >> 12).dsb("ish");
         };
-        remap_after(Machine::TWO, steps).fails(&["R11", "R8", "R1"]);
+        remap_after(Machine::TWO, steps).fails(&["R11"]);
     }
 }
 
@@ -329,7 +329,7 @@ fn r12_the_lock_without_a_barrier_is_not() {
     let other = s.frames(page.vm, 1);
     s.lock(1).break_(page).unlock(1);
     s.on(1).lock(1).tlbi("vmalls12e1is").dsb("ish").make(page.slot, page.word_to(other)).unlock(1);
-    s.fails(&["R12", "R9", "R8", "R1"]);
+    s.fails(&["R12"]);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn r12_the_barrier_without_the_lock_is_not() {
     s.lock(1).break_(page);
     s.on(1).flush_vmid();
     s.on(0).make(page.slot, page.word_to(other)).unlock(1);
-    s.fails(&["R12", "R9", "R8", "R1"]);
+    s.fails(&["R12"]);
 }
 
 #[test]
@@ -374,4 +374,35 @@ fn r12_a_cpu_is_left_out_of_the_round() {
     }
     s.lock(1).make(page.slot, page.word_to(other)).unlock(1);
     s.fails(&["R12", "R10", "R8", "R1"]);
+}
+
+#[test]
+fn r8_an_invalidation_before_the_break_that_was_for_another_address() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.open("unmap", page).dsb("ishst").tlbi_ipa("ipas2e1is", page.ipa + PAGE).break_(page).dsb("ish").close(page.vm);
+    s.fails(&["R8"]);
+}
+
+#[test]
+fn r9_an_invalidation_before_the_break() {
+    for op in ["ipas2e1is", "vmalls12e1is"] {
+        let (mut s, page) = Scene::with_page(Machine::TWO);
+        s.open("unmap", page).dsb("ishst");
+        if op == "ipas2e1is" {
+            s.tlbi_ipa(op, page.ipa)
+        } else {
+            s.tlbi(op)
+        };
+        s.break_(page).dsb("ish").close(page.vm);
+        s.fails(&["R9"]);
+    }
+}
+
+#[test]
+fn r8_an_invalidation_before_the_break_that_was_for_another_vmid() {
+    let (mut s, first) = Scene::with_vm(Machine::TWO);
+    let second = s.vm(2);
+    let page = s.map(second, IPA, 3);
+    s.switch(first).open("unmap", page).tlbi_ipa("ipas2e1is", page.ipa).break_(page).dsb("ish").close(second);
+    s.fails(&["R8"]);
 }

@@ -1,6 +1,6 @@
 //! R41 to R43 and R53: who writes to a tree, and over what.
 
-use crate::scene::{ACCESSED, DIRTY_MANAGED, IPA, Machine, PAGE, Page, Scene, WRITE};
+use crate::scene::{ACCESSED, DIRTY_MANAGED, IPA, Machine, PAGE, Page, Scene, VALID, WRITE};
 
 fn one_page() -> (Scene, Page) {
     Scene::with_page(Machine::TWO)
@@ -116,7 +116,7 @@ fn r43_a_value_from_before_the_lock_was_dropped() {
     let (mut s, page) = one_page();
     s.on(1).change("protect", page, page.word & !WRITE, |s| s.flush_ipa(page.ipa));
     s.on(0).open("map", page).w_over(page.slot, page.word, page.word | 1 << 55).dsb("ishst").close(page.vm);
-    s.fails(&["R43", "R53"]);
+    s.fails(&["R43"]);
 }
 
 #[test]
@@ -161,4 +161,15 @@ fn r53_a_walk_finds_what_nobody_stored() {
     let other = page.word + 16 * PAGE;
     s.say(format!("HWUPD pa={:#x} old={:#x} new={other:#x}", page.slot, other & !ACCESSED));
     s.fails(&["R53"]);
+}
+
+#[test]
+fn r53_a_walk_sets_nothing_where_nothing_is() {
+    updated(Machine::DIRTY, |word| word & !VALID & !ACCESSED, |word| word | ACCESSED).fails(&["R53"]);
+}
+
+#[test]
+fn r53_a_walk_sets_the_flag_and_not_the_dirty_state_of_what_is_read_only() {
+    updated(Machine::DIRTY, |word| word & !WRITE & !ACCESSED, |word| word | ACCESSED).passes();
+    updated(Machine::DIRTY, |word| word & !WRITE & !ACCESSED, |word| word | ACCESSED | WRITE).fails(&["R53"]);
 }

@@ -4,6 +4,7 @@ mod blocks;
 mod caches;
 mod contexts;
 mod encodings;
+mod explanations;
 mod faults;
 mod flags;
 mod geometry;

@@ -1,8 +1,8 @@
 //! R31: descriptors that mean something.
 
 use crate::scene::{
-    ACCESSED, EXECUTE_NEVER, FWB, IPA, MEM_ATTR, MIB, Machine, NO_CACHING, PAGE, Scene, WRITE_BACK, XN_SPLIT, span,
-    table,
+    ACCESSED, EXECUTE_NEVER, FNXS, FWB, IPA, MEM_ATTR, MIB, Machine, NO_CACHING, PAGE, SHAREABILITY, Scene, WRITE_BACK,
+    XN_SPLIT, span, table,
 };
 
 /// Maps a leaf of the level that is well-formed but for `change`.
@@ -87,7 +87,7 @@ fn r31_memory_types_that_are_reserved() {
 
 #[test]
 fn r31_the_old_encoding_where_write_back_is_forced() {
-    mapped(Machine::TWO, 3, |word| word & !MEM_ATTR | WRITE_BACK).fails(&["R31", "R36"]);
+    mapped(Machine::TWO, 3, |word| word & !MEM_ATTR | WRITE_BACK).fails(&["R31"]);
 }
 
 #[test]
@@ -165,4 +165,29 @@ fn r31_notes_of_software_in_a_table() {
     let child = s.new_table();
     s.release(vm.root, table(child) | 0b1010 << 55).dsb("ishst").close(vm);
     s.passes();
+}
+
+#[test]
+fn r31_a_shareability_that_is_reserved() {
+    wrong(3, |word| word & !SHAREABILITY | 0b01 << 8);
+    for shareability in [0b00, 0b10, 0b11] {
+        mapped(Machine::TWO, 3, |word| word & !SHAREABILITY | shareability << 8).passes();
+    }
+}
+
+#[test]
+fn r31_a_bit_of_accesses_that_are_never_slow() {
+    wrong(3, |word| word | FNXS);
+    mapped(Machine::ALL_TLBIS, 3, |word| word | FNXS).passes();
+}
+
+#[test]
+fn r31_reserved_bits_of_a_table() {
+    for bit in [59, 62, 63] {
+        let (mut s, vm) = Scene::with_vm(Machine::TWO);
+        s.begin("map", 1, 0, 1).lock(1);
+        let child = s.new_table();
+        s.release(vm.root, table(child) | 1 << bit).dsb("ishst").close(vm);
+        s.fails(&["R31"]);
+    }
 }

@@ -16,6 +16,7 @@ mod spoil;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use proptest::test_runner::RngSeed;
 
 use crate::scene::judged;
 use mangle::{Mangle, mangles};
@@ -60,7 +61,8 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(2000))]
+    // The same programs every day: what nobody has seen yet is searched for by `--full`.
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..cases(2000) })]
 
     #[test]
     fn right_programs_are_found_right(plan in plans(12)) {

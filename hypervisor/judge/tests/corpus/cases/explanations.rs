@@ -1,0 +1,88 @@
+//! What is told of a violation: since when, what was done about it, and what led to it.
+
+use crate::scene::{IPA, Machine, PAGE, Page, Scene, judged};
+
+/// Returns what explains the first violation.
+fn explained(s: &Scene) -> String {
+    judged(&s.text()).violations.first().expect("a violation").explanation.clone()
+}
+
+#[track_caller]
+fn tells(s: &Scene, parts: &[&str]) {
+    let text = explained(s);
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+/// An unmap that does what is given after the break; and the number of the event that the break was.
+fn unmapped_by(flush: impl FnOnce(&mut Scene, Page)) -> (Scene, Page, usize) {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.open("unmap", page).break_(page);
+    // The first line is the machine's.
+    let event = s.lines_mut().len() - 1;
+    flush(&mut s, page);
+    s.unlock(1).end(0);
+    (s, page, event)
+}
+
+const TO_ALL: &str = "a DSB has made it visible to all walks";
+const WHOLE: &str = "left: stage-2 entries, and what was combined of them, on the CPUs of the set 0b11";
+
+#[test]
+fn r8_nothing_was_invalidated() {
+    let (s, page, event) = unmapped_by(|s, _| _ = s.dsb("ishst"));
+    let since = format!("stale since event {event}: CPU 0 wrote 0x0 over {:#x} at {:#x}", page.word, page.slot);
+    tells(&s, &["R8: ", &since, TO_ALL, "no TLBI for it", WHOLE, "right: DSB ISHST; TLBI IPAS2E1IS"]);
+}
+
+#[test]
+fn r8_the_store_is_not_visible() {
+    let (s, ..) = unmapped_by(|_, _| {});
+    tells(&s, &["no DSB of stores has followed on that CPU", "no TLBI for it"]);
+    let (s, ..) = unmapped_by(|s, _| _ = s.dsb("nshst"));
+    tells(&s, &["a DSB has made it visible to that CPU's own walks only", "no TLBI for it"]);
+}
+
+#[test]
+fn r9_what_came_too_early() {
+    let (s, page, event) = unmapped_by(|s, page| _ = s.tlbi_ipa("ipas2e1is", page.ipa).dsb("ish"));
+    let wasted = format!("event {}, CPU 0: TLBI ipas2e1is {:#x} did not count (R9): ", event + 1, page.ipa >> 12);
+    tells(&s, &["R9: ", &wasted, TO_ALL, WHOLE]);
+    assert!(!explained(&s).contains("no TLBI for it"));
+}
+
+#[test]
+fn r10_what_reached_too_few_cpus() {
+    let (s, ..) = unmapped_by(|s, _| _ = s.dsb("ishst").tlbi("vmalls12e1").dsb("ish"));
+    tells(
+        &s,
+        &["R10: ", "did not count (R10): it reaches, or has reached, too few CPUs", "on the CPUs of the set 0b10"],
+    );
+}
+
+#[test]
+fn r10_what_is_not_complete() {
+    let (s, ..) = unmapped_by(|s, _| _ = s.dsb("ishst").tlbi("vmalls12e1is"));
+    let text = explained(&s);
+    tells(&s, &["R10: ", "a TLBI for it, and no DSB of loads and stores as wide", WHOLE]);
+    assert!(!text.contains("no TLBI for it") && !text.contains("did not count"), "{text}");
+}
+
+#[test]
+fn r11_what_is_left_of_combined_entries() {
+    let (s, ..) = unmapped_by(|s, page| _ = s.dsb("ishst").tlbi_ipa("ipas2e1is", page.ipa).dsb("ish"));
+    let text = explained(&s);
+    tells(&s, &["R11: ", "a TLBI by IPA took the stage-2 entries, and is complete", "left: combined entries, on"]);
+    assert!(!text.contains("no TLBI for it") && !text.contains("no DSB of loads and stores"), "{text}");
+}
+
+#[test]
+fn r50_the_events_that_led_to_it() {
+    let (mut s, ..) = unmapped_by(|s, _| (0..20).for_each(|_| _ = s.isb().tlbi_ipa("vae1is", IPA + PAGE)));
+    let text = explained(&s);
+    let (_, told) = text.split_once("the last events, the latest at the end:\n").expect("the events are told");
+    let lines = s.lines_mut().iter().enumerate().skip(1);
+    let all: Vec<_> = lines.map(|(number, line)| format!("  {number}: {line}")).collect();
+    assert_eq!(told.lines().collect::<Vec<_>>(), all[all.len() - 32..]);
+}
