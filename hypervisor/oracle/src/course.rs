@@ -56,7 +56,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
                 self.findings.add(Finding::new(Rule::Aged).of(*fact).warned());
             }
         }
-        let matters = |fact: &Fact| is_in(fact) && !(operation.work == Work::Age && fact.cause == Cause::Aged);
+        // An access flag may be cleared lazily: only where nothing may be left is what it leaves owed.
+        let matters = |fact: &Fact| is_in(fact) && (fact.cause != Cause::Aged || operation.work == Work::Unmap);
         if operation.was_left {
             self.tell_of(Rule::Continuation, None, |fact| matters(fact) && usize::from(fact.writer) == cpu);
         }
@@ -68,7 +69,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             Work::Harvest => Rule::Harvest,
             _ => Rule::Contract,
         };
-        self.tell_of(relied, None, |fact| matters(fact) && fact.cause != Cause::Aged);
+        self.tell_of(relied, None, matters);
     }
 
     /// No block that was marked with nT keeps it: it would never be cached (R5a).
@@ -179,7 +180,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
 
     /// The guest is confined (R48).
     fn judge_hcr(&mut self, cpu: usize, vm: u32, vcpu: u32) {
-        const VM: u64 = 1 << 0;
+        const VM: u64 = 1;
         const SWIO: u64 = 1 << 1;
         const FB: u64 = 1 << 9;
         const RW: u64 = 1 << 31;
@@ -203,7 +204,6 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let (bound, loaded) = (self.trees.of_vm(vm), self.trees.at(root_of(vttbr)));
         match (bound, loaded.and_then(|loaded| self.trees.get_mut(loaded))) {
             (None, Some(tree)) if tree.vm.is_none() => tree.vm = Some(vm),
-            (None, _) => {}
             _ if bound == loaded => {}
             _ => self
                 .findings
@@ -223,11 +223,10 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             self.findings.add(Finding::new(Rule::VmidWidth).with_detail(detail).at(place).warned());
         }
         self.tell_of(Rule::VmidReuse, None, |fact| fact.vmid == vmid && (fact.is_dormant || fact.tree != context.tree));
-        let is_held = |tree: u8| self.facts.iter().any(|fact| fact.vmid == vmid && fact.tree == tree);
         let is_live = |tree: u8| self.trees.get(tree).is_some_and(|tree| tree.live != 0);
         let others = |other: &&crate::tree::Context| other.vmid == vmid && other.tree != context.tree;
         let is_rival = |other: &crate::tree::Context| {
-            other.loaded != 0 || other.holders != 0 && (is_live(other.tree) || is_held(other.tree) || other.is_spoiled)
+            other.loaded != 0 || other.holders != 0 && (is_live(other.tree) || other.is_spoiled)
         };
         let is_spoiled = context.is_spoiled && context.holders != 0 || self.trees.is_spoiled(vmid);
         if self.trees.contexts().filter(others).any(is_rival) || is_spoiled {

@@ -139,7 +139,7 @@ impl Cpu {
 
     /// Returns the VMID that invalidations are for, or `None` while that is being changed.
     pub(crate) fn vmid(&self) -> Option<u16> {
-        let control = Control::new(self.vtcr.effective.unwrap_or(1 << 19), 0);
+        let control = Control::new(self.vtcr.effective?, 0);
         self.vttbr.effective.filter(|_| !self.vttbr.is_pending()).map(|vttbr| control.vmid(vttbr))
     }
 
@@ -174,10 +174,10 @@ impl Cpu {
         self.vtcr.effective.filter(|_| !is_changing).map(|vtcr| Control::new(vtcr, hcr))
     }
 
-    /// Returns where the vCPU of the VM that last ran here is kept; the oldest of another VM makes room.
+    /// Returns where the vCPU of the VM that last ran here is kept; the first of the others makes room.
     pub(crate) fn ran(&mut self, vm: u32) -> &mut Option<Ran> {
         let its = self.ran.iter().position(|ran| ran.is_some_and(|ran| ran.vm == vm));
-        let place = its.or_else(|| self.ran.iter().position(Option::is_none)).unwrap_or(vm as usize % MOST_RAN);
+        let place = its.or_else(|| self.ran.iter().position(Option::is_none)).unwrap_or(0);
         &mut self.ran[place]
     }
 }

@@ -5,7 +5,7 @@ use vmsa::{Hpa, Level, Perms};
 use crate::Machine;
 use crate::tree::Control;
 
-const VALID: u64 = 1 << 0;
+const VALID: u64 = 1;
 const TABLE_OR_PAGE: u64 = 1 << 1;
 const MEM_ATTR_SHIFT: u32 = 2;
 const S2AP_READ: u64 = 1 << 6;
@@ -20,6 +20,8 @@ const CONTIGUOUS: u64 = 1 << 52;
 const XN_SHIFT: u32 = 53;
 const XN_LOW: u64 = 1 << 53;
 const SOFTWARE: u64 = 0xf << 55;
+/// What walks may set in a leaf.
+const UPDATED: u64 = ACCESS_FLAG | S2AP_WRITE;
 
 /// A leaf: its bits, and the level that gives them their meaning.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,9 +103,9 @@ impl Leaf {
         self.group_bits() & !(CONTIGUOUS | TABLE_OR_PAGE) | self.raw & SOFTWARE
     }
 
-    /// Returns the bits that the walk may set.
+    /// Returns the bits that the walk may set; the second of them where DBM lets it.
     pub(crate) const fn updated_bits(self) -> u64 {
-        self.raw & (ACCESS_FLAG | if self.raw & DBM != 0 { S2AP_WRITE } else { 0 })
+        self.raw & UPDATED
     }
 
     /// Tells whether the guest may choose, by its own stage 1, to look past the caches though stage 2 forces write-back: 0b0111.
@@ -177,10 +179,9 @@ pub(crate) fn forbidden(old: Leaf, new: Leaf) -> Option<Change> {
     (old.raw >> SH_SHIFT & 3 != new.raw >> SH_SHIFT & 3).then_some(Change::Shareability)
 }
 
-/// Returns the leaf of a level below that a block makes at `offset` into it.
+/// Returns the leaf of a level below that a block makes at `offset` into it, but for the bit that makes a page of it.
 pub(crate) fn piece(block: Leaf, level: Level, offset: u64) -> Leaf {
-    let page = if level == Level::L3 { TABLE_OR_PAGE } else { 0 };
-    let raw = block.raw & !(TABLE_OR_PAGE | NT | OUTPUT_MASK) | page | block.output().0;
+    let raw = block.raw & !OUTPUT_MASK | block.output().0;
     Leaf { raw, level }.moved(offset)
 }
 
@@ -190,8 +191,7 @@ pub(crate) fn flaw(raw: u64, level: Level, control: Control, machine: &Machine) 
         return None;
     }
     match Entry::of(raw, level) {
-        Entry::Invalid if level == Level::L3 => Some("a level 3 descriptor ends in 0b01: it is reserved, not invalid"),
-        Entry::Invalid => Some("there are no blocks at level 0"),
+        Entry::Invalid => Some("there are no blocks at level 0, and 0b01 is reserved at level 3: it is not invalid"),
         Entry::Table(table) => table_flaw(raw, table, control),
         Entry::Leaf(leaf) => leaf_flaw(leaf, control, machine),
     }
@@ -238,7 +238,7 @@ pub(crate) const fn is_hardware_update(old: u64, new: u64, control: Control) -> 
     let changed = old ^ new;
     let may_dirty = control.sets_dirty() && old & DBM != 0;
     let allowed = if control.sets_access_flag() { ACCESS_FLAG } else { 0 } | if may_dirty { S2AP_WRITE } else { 0 };
-    old & VALID != 0 && changed != 0 && changed & !allowed == 0 && old & changed == 0
+    old & VALID != 0 && changed & !allowed == 0 && old & changed == 0
 }
 
 /// Returns the descriptor without what the walk may change at any time.

@@ -33,19 +33,14 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    fn is_crowded(&self) -> bool {
-        self.touched.iter().all(Option::is_some)
-    }
-
-    fn touch(&mut self, first: Hpa, cpu: usize, is_broken: bool) {
+    /// Remembers a group; tells whether there was room.
+    fn touch(&mut self, first: Hpa, cpu: usize, is_broken: bool) -> bool {
         if let Some(known) = self.touched.iter_mut().flatten().find(|touched| touched.first == first) {
             known.is_broken |= is_broken;
-            return;
+            return true;
         }
-        match self.touched.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(Touched { first, cpu, is_broken }),
-            None => self.is_full = true,
-        }
+        let place = self.touched.iter_mut().find(|place| place.is_none());
+        place.map(|place| *place = Some(Touched { first, cpu, is_broken })).is_some()
     }
 }
 
@@ -55,11 +50,16 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if !leaf.is_contiguous() {
             return;
         }
-        if self.groups.is_crowded() {
-            self.forget_groups(read);
-        }
         let first = Hpa(write.place.slot.0 & !(8 * MEMBERS - 1));
-        self.groups.touch(first, write.cpu, is_broken);
+        self.remember_group(first, write.cpu, is_broken, read);
+    }
+
+    fn remember_group(&mut self, first: Hpa, cpu: usize, is_broken: bool, read: &impl Fn(Hpa) -> u64) {
+        if self.groups.touch(first, cpu, is_broken) {
+            return;
+        }
+        self.forget_groups(read);
+        self.groups.is_full |= !self.groups.touch(first, cpu, is_broken);
     }
 
     /// Forgets the groups that are whole again.
@@ -80,7 +80,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     pub(crate) fn touch_groups(&mut self, cpu: usize, table: Hpa, level: Level, read: &impl Fn(Hpa) -> u64) {
         for first in (0..512 / MEMBERS).map(|group| table.add(8 * MEMBERS * group)) {
             if !agree(|number| Entry::of(read(first.add(8 * number)), level)) {
-                self.groups.touch(first, cpu, false);
+                self.remember_group(first, cpu, false, read);
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::cpu::Cpus;
 const VTCR_HA: u64 = 1 << 21;
 const VTCR_HD: u64 = 1 << 22;
 const VTCR_VS: u64 = 1 << 19;
-const HCR_VM: u64 = 1 << 0;
+const HCR_VM: u64 = 1;
 const HCR_PTW: u64 = 1 << 2;
 const HCR_DC: u64 = 1 << 12;
 const HCR_RW: u64 = 1 << 31;
