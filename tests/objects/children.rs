@@ -242,6 +242,7 @@ fn what_a_child_may_be_is_checked_in_order() {
         (child(discardable, ChildOptions::empty(), 0, P), Status::NOT_SUPPORTED),
         (child(vmo, ChildOptions::empty(), 0, P), Status::INVALID_ARGS),
         (child(vmo, SNAPSHOT | ChildOptions::SNAPSHOT_MODIFIED, 0, P), Status::INVALID_ARGS),
+        (child(vmo, SNAPSHOT | ChildOptions::from_bits_retain(1 << 8), 0, P), Status::INVALID_ARGS),
         (child(vmo, SLICE | SNAPSHOT, 0, P), Status::INVALID_ARGS),
         (child(vmo, SLICE, 1, P), Status::INVALID_ARGS),
         (child(sized, SLICE, last, last), Status::OUT_OF_RANGE),
@@ -257,6 +258,7 @@ fn what_a_child_may_be_is_checked_in_order() {
     for (line, (seen, wanted)) in expected.into_iter().enumerate() {
         assert_eq!(seen, Some(wanted), "line {line}");
     }
+    assert_eq!(guest.call(Call::VmoCreateChild, &[vmo, 1 << 32 | 1, 0, P]), Err(Status::INVALID_ARGS));
     assert!(guest.try_child(contiguous, SLICE, P, P).is_ok());
     assert_eq!(guest.try_child(guest.try_child(vmo, SLICE, 0, P).unwrap(), SNAPSHOT, 0, P), Err(Status::NOT_SUPPORTED));
     let weak = guest.without(vmo, Rights::DEFAULT_VMO, Rights::DUPLICATE);

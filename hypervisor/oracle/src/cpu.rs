@@ -139,7 +139,8 @@ impl Cpu {
 
     /// Returns the VMID that invalidations are for, or `None` while that is being changed.
     pub(crate) fn vmid(&self) -> Option<u16> {
-        let control = Control::new(self.vtcr.effective?, 0);
+        // A trace may begin after VTCR was set: VMIDs have 16 bits then.
+        let control = Control::new(self.vtcr.effective.unwrap_or(1 << 19), 0);
         self.vttbr.effective.filter(|_| !self.vttbr.is_pending()).map(|vttbr| control.vmid(vttbr))
     }
 

@@ -232,7 +232,8 @@ fn check_snapshot(vmos: &Vmos, parent: VmoId, options: ChildOptions, offset: u64
         ChildOptions::SNAPSHOT.union(ChildOptions::SNAPSHOT_AT_LEAST_ON_WRITE).union(ChildOptions::SNAPSHOT_MODIFIED);
     let Vmo { memory, kind, .. } = vmos[parent];
     let memory = &vmos[memory];
-    let is_one_kind = options.intersection(KINDS).bits().is_power_of_two();
+    const ALLOWED: ChildOptions = KINDS.union(ChildOptions::NO_WRITE).union(ChildOptions::RESIZABLE);
+    let is_one_kind = options.intersection(KINDS).bits().is_power_of_two() && ALLOWED.contains(options);
     if !is_one_kind || matches!(memory.backing, Backing::Contiguous(_)) {
         return Err(Status::INVALID_ARGS);
     }

@@ -69,8 +69,9 @@ pub trait Machine: Mmu + Sync {
     /// Copies a page to another one, for every observer to see: a guest with its caches off, and instruction fetches, included.
     fn copy(&self, to: Hpa, from: Hpa) {
         let mut part = [0; 512];
+        self.settle(from, PAGE_SIZE);
         for offset in (0..PAGE_SIZE).step_by(part.len()) {
-            self.read_memory(from.add(offset), &mut part);
+            self.copy_from(from.add(offset), &mut part);
             self.copy_to(to.add(offset), &part);
         }
         self.settle(to, PAGE_SIZE);

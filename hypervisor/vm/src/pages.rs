@@ -310,12 +310,12 @@ impl<M: Machine> System<M> {
         end: u64,
         mut work: impl FnMut(&mut Vmos, u64, u64) -> Result<(), Status>,
     ) -> Result<(), Status> {
-        let mut at = first;
-        while at < end {
-            let next = (at + 1).next_multiple_of(CHUNK_FRAMES).min(end);
-            work(&mut self.lock_vmos(), at, next)?;
-            at = next;
-        }
-        Ok(())
+        chunks(first, end).try_for_each(|(first, end)| work(&mut self.lock_vmos(), first, end))
     }
+}
+
+/// Returns the parts of the pages from `first` to `end` that are in one chunk each.
+pub(crate) fn chunks(first: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+    let part = move |first: u64| (first < end).then(|| (first, (first + 1).next_multiple_of(CHUNK_FRAMES).min(end)));
+    core::iter::successors(part(first), move |(_, next)| part(*next))
 }

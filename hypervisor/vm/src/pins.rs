@@ -6,6 +6,7 @@ use vmsa::Hpa;
 use crate::Machine;
 use crate::arena::Id;
 use crate::memory::{Backing, MemoryId};
+use crate::pages::chunks;
 use crate::system::System;
 use crate::vmo::{VmoId, Vmos};
 
@@ -98,7 +99,9 @@ impl<M: Machine> System<M> {
         let supply = self.supply(vmos[view.memory].payer);
         vmos.pins.reserve(supply, 1)?;
         let (first, end) = (view.page(offset), view.page(offset) + size / PAGE_SIZE);
-        self.commit(vmos, view.memory, first, end)?;
+        for (first, end) in chunks(first, end) {
+            self.commit(vmos, view.memory, first, end)?;
+        }
         let koid = self.next_koid();
         Ok(vmos.pin_reserved(koid, vmo, first, end))
     }
