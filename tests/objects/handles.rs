@@ -108,3 +108,22 @@ fn a_full_handle_table_stops_nothing_but_new_handles() {
     assert_eq!(guest.call(Call::VmarProtect, &[root, 1, 0x8000_0000, P]).map(drop), Ok(()));
     guest.map(root, 0x8000_1000, vmo, 1);
 }
+
+#[test]
+fn bookkeeping_of_what_is_gone_is_given_back() {
+    let guest = documented();
+    let root = guest.root();
+    let churn = |count: u64| {
+        let vmos: Vec<u64> = (0..count).map(|_| guest.vmo(1)).collect();
+        let vmars: Vec<u64> = (0..count).map(|page| guest.vmar(root, (1 << 33) + page * P, 1).0).collect();
+        for (page, vmo) in (0..).zip(&vmos) {
+            guest.map(root, (1 << 32) + page * P, *vmo, 1);
+        }
+        guest.unmap(root, 1 << 32, 2 * (1 << 32)).unwrap();
+        vmos.into_iter().chain(vmars).for_each(|handle| guest.close(handle));
+    };
+    churn(1);
+    let held = guest.system.frames_held(guest.id);
+    churn(700);
+    assert_eq!(guest.system.frames_held(guest.id), held);
+}

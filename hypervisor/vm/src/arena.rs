@@ -10,8 +10,9 @@ use vmsa::PAGE_SIZE;
 
 use crate::Machine;
 use crate::frames::Use;
-use crate::radix::Radix;
+use crate::radix::{Radix, Taken};
 use crate::supply::Supply;
+use crate::system::VmId;
 
 /// The name of an object in the arena that made it.
 pub(crate) struct Id<T> {
@@ -58,11 +59,15 @@ enum Slot<T> {
     Used(T),
 }
 
-/// Objects of one type. Frames that it grew to stay with it.
+/// Objects of one type, in slabs of a frame each. A slab that becomes empty is given back by [`Arena::trim`], but for the last.
 pub(crate) struct Arena<T> {
-    /// By the number of a slab the slab's frame, which holds `PER_SLAB` slots, all initialised.
+    /// By the number of a slab the slab's frame: `PER_SLAB` slots, all initialised, and at its end how many are used.
     slabs: Radix,
+    /// How many there are, and how many of them have no object.
     slab_count: u32,
+    empty_slabs: u32,
+    /// No number below it is free for a slab.
+    next_number: u32,
     free: Option<Id<T>>,
     free_count: u32,
     used: u32,
@@ -73,15 +78,33 @@ pub(crate) struct Arena<T> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct OutOfSlots;
 
+/// What stands at the end of a slab's frame.
+#[repr(C)]
+struct Trailer {
+    /// How many of its slots are used.
+    used: u16,
+    /// Whose account the frame is charged to.
+    payer: VmId,
+}
+
 impl<T> Arena<T> {
     const PER_SLAB: u32 = {
         assert!(align_of::<Slot<T>>() <= PAGE_SIZE as usize);
-        (PAGE_SIZE as usize / size_of::<Slot<T>>()) as u32
+        ((PAGE_SIZE as usize - size_of::<Trailer>()) / size_of::<Slot<T>>()) as u32
     };
 
     /// Returns an arena with nothing in it.
     pub(crate) const fn new() -> Self {
-        Self { slabs: Radix::new(), slab_count: 0, free: None, free_count: 0, used: 0, of: PhantomData }
+        Self {
+            slabs: Radix::new(),
+            slab_count: 0,
+            empty_slabs: 0,
+            next_number: 0,
+            free: None,
+            free_count: 0,
+            used: 0,
+            of: PhantomData,
+        }
     }
 
     /// Returns how many objects there are.
@@ -112,6 +135,11 @@ impl<T> Arena<T> {
         self.free = next;
         self.free_count -= 1;
         self.used += 1;
+        let slab = self.trailer(id);
+        slab.used += 1;
+        if slab.used == 1 {
+            self.empty_slabs -= 1;
+        }
         id
     }
 
@@ -124,29 +152,83 @@ impl<T> Arena<T> {
         self.free = Some(id);
         self.free_count += 1;
         self.used -= 1;
+        let slab = self.trailer(id);
+        slab.used -= 1;
+        if slab.used == 0 {
+            self.empty_slabs += 1;
+        }
         object
     }
 
     /// Returns the object, if there is one at that place.
     pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
-        if id.index() >= self.slab_count * Self::PER_SLAB {
-            return None;
-        }
+        self.slabs.get(u64::from(id.index() / Self::PER_SLAB))?;
         match self.slot(id) {
             Slot::Used(object) => Some(object),
             Slot::Free(_) => None,
         }
     }
 
+    /// Gives back slabs with nothing in them, but for the last slab, as long as there is room for `reserved` objects more.
+    #[inline]
+    pub(crate) fn trim<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>, reserved: u32) {
+        while self.empty_slabs > 0 && self.slab_count > 1 && self.free_count >= reserved + Self::PER_SLAB {
+            self.give_back_empty(&supply);
+        }
+    }
+
+    /// Gives back the first slab with nothing in it. There is one, and another slab besides.
+    #[cold]
+    fn give_back_empty<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>) {
+        let Some((number, payer)) = self.first_empty() else { return };
+        let supply = supply(payer);
+        let is_in_slab = |id: &Id<T>| id.index() / Self::PER_SLAB == number;
+        let mut at = self.free.take();
+        while let Some(id) = at {
+            let Slot::Free(next) = *self.slot(id) else { unreachable!("{id:?} is free and used") };
+            if !is_in_slab(&id) {
+                *self.slot_mut(id) = Slot::Free(self.free);
+                self.free = Some(id);
+            }
+            at = next;
+        }
+        self.slabs.take(supply, u64::from(number), u64::from(number) + 1, |taken| {
+            if let Taken::Page(frame) = taken {
+                supply.give(frame);
+            }
+        });
+        self.slab_count -= 1;
+        self.empty_slabs -= 1;
+        self.free_count -= Self::PER_SLAB;
+        self.next_number = self.next_number.min(number);
+    }
+
+    fn first_empty(&mut self) -> Option<(u32, VmId)> {
+        let mut from = 0;
+        while let Some((number, _)) = self.slabs.next(from) {
+            let first = Id::at(number as u32 * Self::PER_SLAB)?;
+            let Trailer { used, payer } = *self.trailer(first);
+            if used == 0 {
+                return Some((number as u32, payer));
+            }
+            from = number + 1;
+        }
+        None
+    }
+
     fn grow<M: Machine>(&mut self, supply: Supply<'_, M>) -> Result<(), OutOfSlots> {
-        let first = self.slab_count.checked_mul(Self::PER_SLAB).ok_or(OutOfSlots)?;
+        let number = (self.next_number..).find(|number| self.slabs.get(u64::from(*number)).is_none());
+        let number = number.ok_or(OutOfSlots)?;
+        let first = number.checked_mul(Self::PER_SLAB).ok_or(OutOfSlots)?;
         first.checked_add(Self::PER_SLAB + 1).ok_or(OutOfSlots)?;
         let frame = supply.take(Use::Node).ok_or(OutOfSlots)?;
-        if self.slabs.insert(supply, u64::from(self.slab_count), frame).is_err() {
+        if self.slabs.insert(supply, u64::from(number), frame).is_err() {
             supply.give(frame);
             return Err(OutOfSlots);
         }
+        self.next_number = number + 1;
         self.slab_count += 1;
+        self.empty_slabs += 1;
         for index in (first..first + Self::PER_SLAB).rev() {
             let Some(id) = Id::at(index) else { return Err(OutOfSlots) };
             // SAFETY: the slot lies in the new slab, which nobody has looked at.
@@ -154,18 +236,32 @@ impl<T> Arena<T> {
             self.free = Some(id);
             self.free_count += 1;
         }
+        let Some(id) = Id::at(first) else { return Err(OutOfSlots) };
+        let trailer = self.place(id, PAGE_SIZE as usize - size_of::<Trailer>());
+        // SAFETY: it lies in the new slab, behind the slots.
+        unsafe { trailer.write(Trailer { used: 0, payer: supply.vm }) };
         Ok(())
     }
 
     /// Returns where the slot is. Its slab exists.
     fn pointer(&self, id: Id<T>) -> NonNull<Slot<T>> {
+        self.place(id, (id.index() % Self::PER_SLAB) as usize * size_of::<Slot<T>>())
+    }
+
+    /// Returns where in the object's slab something lies that many bytes from its beginning.
+    fn place<U>(&self, id: Id<T>, offset: usize) -> NonNull<U> {
         let slab = self.slabs.get(u64::from(id.index() / Self::PER_SLAB));
         let Some(frame) = slab else { unreachable!("{id:?} is in no slab") };
-        let address = frame.0 as usize + (id.index() % Self::PER_SLAB) as usize * size_of::<Slot<T>>();
-        let Some(pointer) = NonNull::new(core::ptr::with_exposed_provenance_mut(address)) else {
+        let Some(pointer) = NonNull::new(core::ptr::with_exposed_provenance_mut(frame.0 as usize + offset)) else {
             unreachable!("a slab at address 0")
         };
         pointer
+    }
+
+    fn trailer(&mut self, id: Id<T>) -> &mut Trailer {
+        let mut pointer = self.place(id, PAGE_SIZE as usize - size_of::<Trailer>());
+        // SAFETY: as for a slot: it lies behind the slots, and was initialised with them.
+        unsafe { pointer.as_mut() }
     }
 
     fn slot(&self, id: Id<T>) -> &Slot<T> {

@@ -59,6 +59,11 @@ impl Handles {
         Ok(self.entries.reserve(supply, 1)?)
     }
 
+    /// Gives back what is not needed. Nothing is reserved now.
+    pub(crate) fn trim<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>) {
+        self.entries.trim(supply, 0);
+    }
+
     /// Makes a handle, in room that was reserved.
     pub(crate) fn insert_reserved(&mut self, object: Object, rights: Rights) -> RawHandle {
         self.generation = self.generation.wrapping_add(1);

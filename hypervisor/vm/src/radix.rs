@@ -173,6 +173,19 @@ impl Radix {
         if self.root == 0 {
             self.height = 0;
         }
+        while let Some(only) = self.only_first(supply) {
+            supply.give(Hpa(core::mem::replace(&mut self.root, only)));
+            self.height -= 1;
+        }
+    }
+
+    /// Returns the first word of the root where there is no other, and the root is a node.
+    fn only_first<M: Machine>(&self, supply: Supply<'_, M>) -> Option<u64> {
+        if self.height == PAGE || self.root == 0 || is_large(self.root) {
+            return None;
+        }
+        let first = node(Hpa(self.root))[0].load(Relaxed);
+        (first != 0 && supply.frames.record(Hpa(self.root)).count() == 1).then_some(first)
     }
 
     #[inline]

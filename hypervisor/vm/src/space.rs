@@ -10,6 +10,7 @@ use crate::arena::{Arena, Id};
 use crate::handles::Handles;
 use crate::region::{Change, Kind, Mapping, Region, RegionId, Regions, Vmar};
 use crate::supply::Supply;
+use crate::system::VmId;
 use crate::tree::{Links, Tree, Wanted};
 
 /// What the VM's lock guards.
@@ -37,6 +38,13 @@ impl Space {
         let root = Region { base: 0, size: limit, parent: None, links: Links::default(), kind: Kind::Vmar(root) };
         let root = regions.insert(supply, root)?;
         Ok(Self { regions, changes: Arena::new(), root, handles: Handles::new(seed), random: seed })
+    }
+
+    /// Gives back what is not needed. Nothing is reserved now.
+    pub(crate) fn trim<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>) {
+        self.regions.trim(&supply, 0);
+        self.changes.trim(&supply, 0);
+        self.handles.trim(&supply);
     }
 
     /// Returns the VMAR, which `id` is the name of.

@@ -34,6 +34,8 @@ impl<M: Machine> Drop for Locked<'_, M> {
         if self.promised > 0 {
             self.system.lock_vmos().give_up_links(self.promised);
         }
+        let system = self.system;
+        self.space.trim(|payer| system.supply(payer));
     }
 }
 

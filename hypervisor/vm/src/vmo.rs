@@ -165,6 +165,15 @@ impl Vmos {
         (self.vmos.len(), self.links.len())
     }
 
+    /// Gives back what is not needed. Nothing is reserved now but for the links that were promised.
+    fn trim<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>) {
+        self.vmos.trim(&supply, 0);
+        self.memories.trim(&supply, 0);
+        self.links.trim(&supply, self.promised_links);
+        self.pins.trim(&supply, 0);
+        self.btis.trim(&supply, 0);
+    }
+
     /// Returns what the VMO shows now.
     pub(crate) fn view(&self, id: VmoId) -> View {
         let Vmo { memory, kind, .. } = self.vmos[id];
@@ -374,7 +383,9 @@ impl<M: Machine> System<M> {
     /// Ends a use of the VMO. After the last one what nobody else shows is given back, with no lock held.
     pub(crate) fn release_vmo(&self, id: VmoId) {
         let mut vmos = self.lock_vmos();
-        let Some((mut memory, had_relatives)) = vmos.release(id) else { return };
+        let released = vmos.release(id);
+        vmos.trim(|payer| self.supply(payer));
+        let Some((mut memory, had_relatives)) = released else { return };
         // Who else shows a page is counted under the lock; where nobody can, it is not needed.
         let counting = had_relatives.then_some(vmos);
         let supply = self.supply(memory.payer);
