@@ -1,9 +1,12 @@
 //! Two vCPUs that call at the same time.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use abi::{Call, VmarOp, VmoOp, VmoOptions};
+use abi::{Call, VmOptions, VmarOp, VmoOp, VmoOptions};
 use tests::Sim;
+use vm::Fault;
+use vmsa::{Access, FaultKind, Ipa};
 
 use crate::guest::{Guest, P, PLACED, RW, documented};
 
@@ -68,6 +71,43 @@ fn a_vmo_that_shrinks_during_a_commit_has_what_its_size_says() {
     resize(700);
     commit(700 * P);
     assert_eq!(guest.committed_pages(vmo), 700);
+}
+
+/// A range that is overwritten shows the old or the new to another vCPU, at every time.
+#[test]
+fn what_is_overwritten_is_never_seen_empty() {
+    let guest = documented();
+    let (root, pages) = (guest.root(), 8);
+    let vmos = [guest.vmo(pages), guest.vmo(pages)];
+    guest.map(root, A, vmos[0], pages);
+    let is_done = AtomicBool::new(false);
+    let aborts = std::thread::scope(|scope| {
+        let toucher = scope.spawn(|| {
+            Sim::run_on(1);
+            let accesses = [Access::Read, Access::Write];
+            let mut aborts = 0;
+            for (round, access) in (0..).zip(accesses.into_iter().cycle()) {
+                // The accesses end after the overwriting does, so that all of that is seen.
+                if is_done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let ipa = Ipa(A + round % pages * P);
+                let outcome = guest.system.fault(guest.id, ipa, access, FaultKind::Translation);
+                aborts += u32::from(outcome == Fault::Abort);
+            }
+            aborts
+        });
+        for round in 0..500 * ROUNDS {
+            let options = u64::from((RW | VmOptions::SPECIFIC_OVERWRITE).bits());
+            // The whole of what is there, its middle, or one end.
+            let (first, count) = [(0, pages), (2, 3), (0, 3), (6, 2)][round % 4];
+            call(&guest, Call::VmarMap, &[root, options, A + first * P, vmos[round / 4 % 2], first * P, count * P]);
+        }
+        is_done.store(true, Ordering::Relaxed);
+        toucher.join().expect("the other vCPU goes on")
+    });
+    assert_eq!(aborts, 0);
+    assert!((0..pages).all(|page| guest.load(A + page * P).is_some()));
 }
 
 /// Calls, and leaves what it comes to to the end: a thread that stops would keep the other waiting.

@@ -216,6 +216,14 @@ impl<T> Arena<T> {
         None
     }
 
+    /// Returns all objects.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let numbers = core::iter::successors(self.slabs.next(0), |(number, _)| self.slabs.next(number + 1));
+        let places =
+            numbers.flat_map(|(number, _)| (0..Self::PER_SLAB).map(move |slot| number as u32 * Self::PER_SLAB + slot));
+        places.filter_map(|index| self.get(Id::at(index)?))
+    }
+
     fn grow<M: Machine>(&mut self, supply: Supply<'_, M>) -> Result<(), OutOfSlots> {
         let number = (self.next_number..).find(|number| self.slabs.get(u64::from(*number)).is_none());
         let number = number.ok_or(OutOfSlots)?;

@@ -82,6 +82,11 @@ impl Handles {
         Ok(self.entries[id])
     }
 
+    /// Returns how many of the handles lead to the object.
+    pub(crate) fn count(&self, object: Object) -> u32 {
+        self.entries.iter().map(|entry| u32::from(entry.object == object)).sum()
+    }
+
     /// Takes the handle of that value away.
     ///
     /// # Errors

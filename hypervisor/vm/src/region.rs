@@ -5,7 +5,8 @@ use vmsa::Perms;
 
 use crate::arena::{Arena, Id};
 use crate::memory::Link;
-use crate::tree::{Links, Tree};
+use crate::spots::Span;
+use crate::tree::{Links, Node, Tree};
 use crate::vmo::Vmo;
 
 pub(crate) type RegionId = Id<Region>;
@@ -18,8 +19,28 @@ pub(crate) struct Region {
     pub(crate) size: u64,
     /// The VMAR that it is in; none for the root, and for what is dead.
     pub(crate) parent: Option<RegionId>,
-    pub(crate) links: Links,
+    pub(crate) links: Links<Self>,
     pub(crate) kind: Kind,
+}
+
+impl Node for Region {
+    type Notes = Span;
+
+    fn key(&self) -> u64 {
+        self.base
+    }
+
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links<Self> {
+        &mut self.links
+    }
+
+    fn notes(&self, left: Option<Span>, right: Option<Span>) -> Span {
+        Span::around(self.base, self.end(), left, right)
+    }
 }
 
 pub(crate) enum Kind {
@@ -34,7 +55,7 @@ pub(crate) struct Vmar {
     pub(crate) can_map: Perms,
     pub(crate) can_map_specific: bool,
     pub(crate) is_compact: bool,
-    pub(crate) children: Tree,
+    pub(crate) children: Tree<Region>,
     /// Dead VMARs stay for their handles.
     pub(crate) handles: u32,
     pub(crate) is_alive: bool,
@@ -47,19 +68,43 @@ pub(crate) struct Mapping {
     pub(crate) vmo_offset: u64,
     /// What it may ever allow: fixed when it is made, whatever becomes of the handles.
     pub(crate) caps: Perms,
-    /// What it allows from its base on.
-    pub(crate) perms: Perms,
-    /// Where that changes.
-    pub(crate) changes: Option<Id<Change>>,
+    /// How its place was asked for when it was made: only mappings made alike fuse.
+    pub(crate) placing: VmOptions,
+    /// What it allows: one protection at its base, and one wherever that changes.
+    pub(crate) protections: Tree<Protection>,
     /// The VMO's note of this mapping.
     pub(crate) link: Id<Link>,
 }
 
 /// From `base` on a mapping allows `perms`.
-pub(crate) struct Change {
+pub(crate) struct Protection {
     pub(crate) base: u64,
     pub(crate) perms: Perms,
-    pub(crate) next: Option<Id<Change>>,
+    links: Links<Self>,
+}
+
+impl Protection {
+    pub(crate) const fn new(base: u64, perms: Perms) -> Self {
+        Self { base, perms, links: Links::new(()) }
+    }
+}
+
+impl Node for Protection {
+    type Notes = ();
+
+    fn key(&self) -> u64 {
+        self.base
+    }
+
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links<Self> {
+        &mut self.links
+    }
+
+    fn notes(&self, _left: Option<()>, _right: Option<()>) {}
 }
 
 impl Region {
@@ -118,6 +163,11 @@ pub(crate) fn perms_of_bits(bits: u32) -> Perms {
     let mut perms = Perms::from_bits_truncate(bits as u8 & 0b011);
     perms.set(Perms::EXECUTE, bits & 0b100 != 0);
     perms
+}
+
+/// Returns PERM_READ, WRITE and EXECUTE for the permissions.
+pub(crate) fn bits_of_perms(perms: Perms) -> u32 {
+    u32::from((perms - Perms::EXECUTE_EL0).bits())
 }
 
 const _: () = {

@@ -8,19 +8,27 @@ use vmsa::Perms;
 use crate::Machine;
 use crate::arena::{Arena, Id};
 use crate::handles::Handles;
-use crate::region::{Change, Kind, Mapping, Region, RegionId, Regions, Vmar};
+use crate::memory::Link;
+use crate::random::Random;
+use crate::region::{Kind, Mapping, Protection, Region, RegionId, Regions, Vmar};
+use crate::spots::{Span, Wanted};
 use crate::supply::Supply;
 use crate::system::VmId;
-use crate::tree::{Links, Tree, Wanted};
+use crate::tree::{Links, Tree};
+
+/// How many random places are tried in a VMAR that is not compact, before the lowest free ones are looked for.
+const TRIES: u32 = 32;
+/// Among how many of the lowest free places one is chosen then, and at once in a compact VMAR.
+const LOWEST_SPOTS: u64 = 1 << 8;
 
 /// What the VM's lock guards.
 pub(crate) struct Space {
     pub(crate) regions: Regions,
-    pub(crate) changes: Arena<Change>,
+    pub(crate) protections: Arena<Protection>,
     pub(crate) root: RegionId,
     pub(crate) handles: Handles,
-    /// The state of the generator that scatters unplaced regions.
-    random: u64,
+    /// What scatters unplaced regions.
+    random: Random,
 }
 
 /// A stretch of a mapping that allows the same throughout.
@@ -35,15 +43,17 @@ impl Space {
     /// Returns a space whose root VMAR covers the addresses from 0 to `limit`.
     pub(crate) fn new<M: Machine>(supply: Supply<'_, M>, limit: u64, root: Vmar, seed: u64) -> Result<Self, Status> {
         let mut regions = Regions::new();
-        let root = Region { base: 0, size: limit, parent: None, links: Links::default(), kind: Kind::Vmar(root) };
+        let root =
+            Region { base: 0, size: limit, parent: None, links: Links::new(Span::default()), kind: Kind::Vmar(root) };
         let root = regions.insert(supply, root)?;
-        Ok(Self { regions, changes: Arena::new(), root, handles: Handles::new(seed), random: seed })
+        let (protections, random) = (Arena::new(), Random::new(seed));
+        Ok(Self { regions, protections, root, handles: Handles::new(seed), random })
     }
 
     /// Gives back what is not needed. Nothing is reserved now.
     pub(crate) fn trim<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>) {
         self.regions.trim(&supply, 0);
-        self.changes.trim(&supply, 0);
+        self.protections.trim(&supply, 0);
         self.handles.trim(&supply);
     }
 
@@ -70,7 +80,7 @@ impl Space {
         }
     }
 
-    fn mapping_mut(&mut self, id: RegionId) -> &mut Mapping {
+    pub(crate) fn mapping_mut(&mut self, id: RegionId) -> &mut Mapping {
         match self.regions[id].mapping_mut() {
             Some(mapping) => mapping,
             None => unreachable!("{id:?} is a VMAR"),
@@ -107,29 +117,27 @@ impl Space {
         }
     }
 
-    /// Returns the stretches of the mapping from the one that holds `address` on.
+    /// Returns the stretches of the mapping from the one that holds `address` on, or from its first.
     pub(crate) fn stretches(&self, id: RegionId, address: u64) -> impl Iterator<Item = Stretch> {
-        let (region, mapping) = (&self.regions[id], self.mapping(id));
-        let last = region.end();
-        let first = Stretch { base: region.base, end: self.base_of(mapping.changes, last), perms: mapping.perms };
-        let next = move |(_, at): &(Stretch, Option<Id<Change>>)| {
-            let change = &self.changes[(*at)?];
-            let end = self.base_of(change.next, last);
-            Some((Stretch { base: change.base, end, perms: change.perms }, change.next))
-        };
-        core::iter::successors(Some((first, mapping.changes)), next)
-            .map(|(stretch, _)| stretch)
-            .skip_while(move |stretch| stretch.end <= address)
+        let (last, tree) = (self.regions[id].end(), self.mapping(id).protections);
+        let protections = &self.protections;
+        let with_next = move |at: Id<Protection>| (at, tree.first_above(protections, protections[at].base));
+        let first = tree.last_up_to(protections, address).or_else(|| tree.first(protections));
+        core::iter::successors(first.map(with_next), move |(_, next)| next.map(with_next)).map(move |(at, next)| {
+            let Protection { base, perms, .. } = protections[at];
+            Stretch { base, end: next.map_or(last, |next| protections[next].base), perms }
+        })
     }
 
-    /// Returns where a change begins, or `last` where there is none.
-    fn base_of(&self, change: Option<Id<Change>>, last: u64) -> u64 {
-        change.map_or(last, |change| self.changes[change].base)
+    /// Makes room for `count` mappings, of which each may be what is left of another.
+    pub(crate) fn reserve_mappings<M: Machine>(&mut self, supply: Supply<'_, M>, count: u32) -> Result<(), Status> {
+        self.regions.reserve(supply, count)?;
+        Ok(self.protections.reserve(supply, count)?)
     }
 
     /// Puts a new region in the VMAR, where there is nothing.
     pub(crate) fn insert(&mut self, parent: RegionId, base: u64, size: u64, kind: Kind) -> RegionId {
-        let region = Region { base, size, parent: Some(parent), links: Links::default(), kind };
+        let region = Region { base, size, parent: Some(parent), links: Links::new(Span::default()), kind };
         let id = self.regions.insert_reserved(region);
         self.edit_children(parent, |children, regions| children.insert(regions, id));
         id
@@ -137,24 +145,34 @@ impl Space {
 
     /// Changes the tree of a VMAR's children. Its links lie in the regions, and its root in one of them: it is taken out for
     /// the time of the change, and put back.
-    fn edit_children(&mut self, parent: RegionId, change: impl FnOnce(&mut Tree, &mut Regions)) {
+    fn edit_children(&mut self, parent: RegionId, change: impl FnOnce(&mut Tree<Region>, &mut Regions)) {
         let mut children = core::mem::take(&mut self.vmar_mut(parent).children);
         change(&mut children, &mut self.regions);
         self.vmar_mut(parent).children = children;
     }
 
     /// Takes a region out of its VMAR. It has no children.
-    fn detach(&mut self, id: RegionId) {
+    pub(crate) fn detach(&mut self, id: RegionId) {
         let Some(parent) = self.regions[id].parent.take() else { return };
-        self.edit_children(parent, |children, regions| children.remove(regions, id));
+        let base = self.regions[id].base;
+        self.edit_children(parent, |children, regions| children.remove(regions, base));
     }
 
-    /// Takes a mapping away; returns what it was.
-    pub(crate) fn remove_mapping(&mut self, id: RegionId) -> Region {
-        self.detach(id);
-        let changes = self.mapping_mut(id).changes.take();
-        self.drop_changes(changes);
-        self.regions.remove(id)
+    /// Takes note that the region, whose neighbours stay where they are, lies elsewhere from now on.
+    pub(crate) fn resize(&mut self, id: RegionId, base: u64, end: u64) {
+        let region = &mut self.regions[id];
+        (region.base, region.size) = (base, end - base);
+        if let Some(parent) = region.parent {
+            self.edit_children(parent, |children, regions| children.refresh(regions, base));
+        }
+    }
+
+    /// Takes a mapping away that is in no VMAR any more. The VMO's note of it is the caller's to take away.
+    pub(crate) fn remove_mapping(&mut self, id: RegionId) -> Id<Link> {
+        let (link, protections) = (self.mapping(id).link, self.mapping(id).protections);
+        protections.free(&mut self.protections);
+        self.regions.remove(id);
+        link
     }
 
     /// Ends a VMAR that has no children. It stays for its handles, dead.
@@ -176,129 +194,21 @@ impl Space {
         }
     }
 
-    /// Cuts the mapping's addresses below `base` off.
-    pub(crate) fn trim_front(&mut self, id: RegionId, base: u64) {
-        let perms = self.stretch_at(id, base).perms;
-        let offset = base - self.regions[id].base;
-        while let Some(change) = self.mapping(id).changes.filter(|change| self.changes[*change].base <= base) {
-            let next = self.changes.remove(change).next;
-            self.mapping_mut(id).changes = next;
+    /// Returns a place below the VMAR that is wanted and free, at random, if there is one.
+    ///
+    /// Every place is as likely as any other where one of [`TRIES`] random ones is free. Where so few are free that none was, and
+    /// in a compact VMAR, the [`LOWEST_SPOTS`] lowest free ones are equally likely, and no others are found.
+    pub(crate) fn find_space(&mut self, parent: RegionId, wanted: Wanted) -> Option<u64> {
+        let vmar = self.vmar(parent);
+        let (children, is_compact) = (vmar.children, vmar.is_compact);
+        let all = wanted.all_spots()?;
+        for _ in 0..if is_compact { 0 } else { TRIES } {
+            let at = all.first + self.random.below(all.count) * wanted.align;
+            if children.first_overlapping(&self.regions, at, wanted.size).is_none() {
+                return Some(at);
+            }
         }
-        let mapping = self.mapping_mut(id);
-        mapping.perms = perms;
-        mapping.vmo_offset = mapping.vmo_offset.wrapping_add(offset);
-        self.resize(id, base, self.regions[id].end());
-    }
-
-    /// Cuts the mapping's addresses from `end` on off; returns the changes of permissions that lay there.
-    pub(crate) fn trim_back(&mut self, id: RegionId, end: u64) -> Option<Id<Change>> {
-        let tail = self.cut_changes(id, end);
-        self.resize(id, self.regions[id].base, end);
-        tail
-    }
-
-    fn resize(&mut self, id: RegionId, base: u64, end: u64) {
-        let region = &mut self.regions[id];
-        (region.base, region.size) = (base, end - base);
-        if let Some(parent) = region.parent {
-            self.edit_children(parent, |children, regions| children.resized(regions, base));
-        }
-    }
-
-    /// Ends the mapping's list of changes before `end`; returns the rest of it.
-    fn cut_changes(&mut self, id: RegionId, end: u64) -> Option<Id<Change>> {
-        let mut last = None;
-        let mut at = self.mapping(id).changes;
-        while let Some(change) = at.filter(|change| self.changes[*change].base < end) {
-            last = Some(change);
-            at = self.changes[change].next;
-        }
-        match last {
-            Some(last) => self.changes[last].next = None,
-            None => self.mapping_mut(id).changes = None,
-        }
-        at
-    }
-
-    /// Gives a new mapping the changes that lie in it, of a list that may begin below it.
-    pub(crate) fn give_changes(&mut self, id: RegionId, list: Option<Id<Change>>) {
-        let base = self.regions[id].base;
-        let mut at = list;
-        while let Some(change) = at.filter(|change| self.changes[*change].base <= base) {
-            at = self.changes.remove(change).next;
-        }
-        self.mapping_mut(id).changes = at;
-    }
-
-    /// Returns what is wanted, from a random address on.
-    pub(crate) fn scatter(&mut self, wanted: Wanted) -> Wanted {
-        let room = wanted.high.saturating_sub(wanted.low).saturating_sub(wanted.size);
-        let offset = (u128::from(self.next_random()) * u128::from(room)) >> 64;
-        Wanted { low: wanted.low + offset as u64, ..wanted }
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-    const fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    pub(crate) fn drop_changes(&mut self, list: Option<Id<Change>>) {
-        let mut at = list;
-        while let Some(change) = at {
-            at = self.changes.remove(change).next;
-        }
-    }
-
-    /// Gives the mapping's addresses from `base` to `end`, which lie in it, the permissions. Room for two changes is reserved.
-    pub(crate) fn set_perms(&mut self, id: RegionId, base: u64, end: u64, perms: Perms) {
-        let region_end = self.regions[id].end();
-        let after = (end < region_end).then(|| self.stretch_at(id, end).perms);
-        let mut rest = self.cut_changes(id, base);
-        // The changes up to `end` are overruled; one at `end` is made anew below.
-        while let Some(change) = rest.filter(|change| self.changes[*change].base <= end) {
-            rest = self.changes.remove(change).next;
-        }
-        self.append_change(id, base, perms);
-        if let Some(after) = after {
-            self.append_change(id, end, after);
-        }
-        self.append_list(id, rest);
-    }
-
-    /// Notes that the mapping allows `perms` from `base` on, behind all earlier changes.
-    fn append_change(&mut self, id: RegionId, base: u64, perms: Perms) {
-        let region_base = self.regions[id].base;
-        if base == region_base {
-            self.mapping_mut(id).perms = perms;
-        } else if self.last_perms(id) != perms {
-            let change = self.changes.insert_reserved(Change { base, perms, next: None });
-            self.append_list(id, Some(change));
-        }
-    }
-
-    fn append_list(&mut self, id: RegionId, list: Option<Id<Change>>) {
-        match self.last_change(id) {
-            Some(last) => self.changes[last].next = list,
-            None => self.mapping_mut(id).changes = list,
-        }
-    }
-
-    fn last_change(&self, id: RegionId) -> Option<Id<Change>> {
-        let mut last = None;
-        let mut at = self.mapping(id).changes;
-        while let Some(change) = at {
-            last = at;
-            at = self.changes[change].next;
-        }
-        last
-    }
-
-    fn last_perms(&self, id: RegionId) -> Perms {
-        self.last_change(id).map_or(self.mapping(id).perms, |change| self.changes[change].perms)
+        children.any_of_lowest(&self.regions, wanted, LOWEST_SPOTS, |count| self.random.below(count))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use abi::{KOID_INVALID, RAM_BASE, Status, VmoOptions};
+use abi::{KOID_INVALID, RAM_BASE, Status, VmOptions, VmoOptions};
 use spin::{Mutex, Once};
 use stage2::Stage2;
 use vmsa::{Features, Geometry, Hpa, Ipa, PAGE_SIZE, Perms};
@@ -182,13 +182,14 @@ impl<M: Machine> System<M> {
     /// Makes the VM's RAM and maps it, readable, writable and executable.
     fn map_new_ram(&self, supply: Supply<'_, M>, space: &mut Space, id: VmId, size: u64) -> Result<VmoId, Status> {
         let mut vmos = self.lock_vmos();
-        space.regions.reserve(supply, 1)?;
+        space.reserve_mappings(supply, 1)?;
         let ram = self.create_vmo(&mut vmos, supply, size, VmoOptions::empty(), Backing::Paged)?;
         vmos[ram].name[..RAM_NAME.len()].copy_from_slice(RAM_NAME);
         vmos.promise_links(supply, 1)?;
         let link = vmos.link(ram, id, RAM_BASE, size, 0);
-        let (caps, perms) = (Perms::all(), Perms::all());
-        let mapping = Mapping { vmo: ram, vmo_offset: 0, caps, perms, changes: None, link };
+        let protections = space.protect_from(RAM_BASE, Perms::all());
+        let (caps, placing) = (Perms::all(), VmOptions::SPECIFIC);
+        let mapping = Mapping { vmo: ram, vmo_offset: 0, caps, placing, protections, link };
         let root = space.root;
         space.insert(root, RAM_BASE, size, Kind::Mapping(mapping));
         Ok(ram)

@@ -1,222 +1,275 @@
-//! The children of a VMAR, in the order of their addresses: an AVL tree whose links lie in the regions. Inserting cannot
-//! fail. Each link knows the free space between the regions below it, so that a place is found without looking at all of them.
+//! Ordered trees whose links lie in what they order: AVL trees over an arena. Nothing here takes memory, so that nothing can
+//! fail. Each node can take notes on all that is below it.
 //!
-//! Recursion is as deep as the tree is high: at most 1.44 log2 of the number of children.
+//! Splitting at a key and joining cost as much as inserting: the logarithm of the number of nodes (Blelloch, Ferizovic, Sun:
+//! "Just join for parallel ordered sets", 2016). Recursion is as deep as the tree is high: at most 1.44 log2 of that number.
 
-use crate::region::{Region, RegionId, Regions};
+use crate::arena::{Arena, Id};
 
-/// A region's place among its siblings.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Links {
-    left: Option<RegionId>,
-    right: Option<RegionId>,
+/// What can be in a tree.
+pub(crate) trait Node: Sized {
+    /// What a node knows of itself and all that is below it.
+    type Notes: Copy;
+
+    /// Returns what the tree is ordered by; no two nodes have the same.
+    fn key(&self) -> u64;
+
+    fn links(&self) -> &Links<Self>;
+
+    fn links_mut(&mut self) -> &mut Links<Self>;
+
+    /// Returns the notes of a node over subtrees with these.
+    fn notes(&self, left: Option<Self::Notes>, right: Option<Self::Notes>) -> Self::Notes;
+}
+
+/// A node's place in its tree.
+pub(crate) struct Links<T: Node> {
+    pub(crate) left: Option<Id<T>>,
+    pub(crate) right: Option<Id<T>>,
     height: u32,
-    /// The first address of the subtree.
-    low: u64,
-    /// The address past its last.
-    high: u64,
-    /// The largest free space between two regions of the subtree.
-    gap: u64,
+    pub(crate) notes: T::Notes,
 }
 
-/// The children of a VMAR.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tree {
-    root: Option<RegionId>,
-}
-
-/// A place that is looked for: `size` bytes at a multiple of `align`, not below `low`, not reaching above `high`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) size: u64,
-    pub(crate) align: u64,
-    pub(crate) low: u64,
-    pub(crate) high: u64,
-}
-
-impl Wanted {
-    /// Returns the lowest fitting place in the free space between `from` and `to`.
-    fn fit(self, from: u64, to: u64) -> Option<u64> {
-        let start = from.max(self.low).checked_next_multiple_of(self.align)?;
-        let end = start.checked_add(self.size)?;
-        (end <= to.min(self.high)).then_some(start)
+impl<T: Node> Links<T> {
+    /// Returns the links of what is in no tree.
+    pub(crate) const fn new(notes: T::Notes) -> Self {
+        Self { left: None, right: None, height: 1, notes }
     }
 }
 
-impl Tree {
-    /// Adds a region that overlaps no other.
-    pub(crate) fn insert(&mut self, regions: &mut Regions, id: RegionId) {
-        let region = &mut regions[id];
-        region.links = Links { low: region.base, high: region.end(), height: 1, ..Links::default() };
-        self.root = Some(insert(regions, self.root, id));
+/// A tree, by its root.
+pub(crate) struct Tree<T> {
+    pub(crate) root: Option<Id<T>>,
+}
+
+impl<T> Clone for Tree<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Tree<T> {}
+
+impl<T> Default for Tree<T> {
+    fn default() -> Self {
+        Self { root: None }
+    }
+}
+
+impl<T: Node> Tree<T> {
+    /// Adds a node that is in no tree.
+    pub(crate) fn insert(&mut self, nodes: &mut Arena<T>, id: Id<T>) {
+        let links = nodes[id].links_mut();
+        (links.left, links.right) = (None, None);
+        update(nodes, id);
+        self.root = Some(insert(nodes, self.root, id));
     }
 
-    /// Takes a region away.
-    pub(crate) fn remove(&mut self, regions: &mut Regions, id: RegionId) {
-        let base = regions[id].base;
-        self.root = remove(regions, self.root, base);
+    /// Takes the node with the key out of the tree.
+    pub(crate) fn remove(&mut self, nodes: &mut Arena<T>, key: u64) {
+        self.root = remove(nodes, self.root, key);
     }
 
-    /// Takes note that the region's range has become smaller, within what it was.
-    pub(crate) fn resized(&mut self, regions: &mut Regions, base: u64) {
-        refresh(regions, self.root, base);
+    /// Takes note that the node with the key has changed, but not its place among the others.
+    pub(crate) fn refresh(self, nodes: &mut Arena<T>, key: u64) {
+        refresh(nodes, self.root, key);
     }
 
-    /// Returns the first region that ends above `address`: the one that holds it, or the next.
-    pub(crate) fn first_ending_above(self, regions: &Regions, address: u64) -> Option<RegionId> {
-        let mut found = None;
-        let mut at = self.root;
+    /// Returns the last node whose key is not above `key`.
+    pub(crate) fn last_up_to(self, nodes: &Arena<T>, key: u64) -> Option<Id<T>> {
+        let (mut found, mut at) = (None, self.root);
         while let Some(id) = at {
-            let region = &regions[id];
-            if region.end() > address {
-                found = Some(id);
-                at = region.links.left;
-            } else {
-                at = region.links.right;
-            }
+            let is_found = nodes[id].key() <= key;
+            found = if is_found { at } else { found };
+            at = if is_found { nodes[id].links().right } else { nodes[id].links().left };
         }
         found
     }
 
-    /// Returns the first region that has an address in common with `base..base + size`.
-    pub(crate) fn first_overlapping(self, regions: &Regions, base: u64, size: u64) -> Option<RegionId> {
-        self.first_ending_above(regions, base).filter(|id| regions[*id].base - base.min(regions[*id].base) < size)
+    /// Returns the first node whose key is above `key`.
+    pub(crate) fn first_above(self, nodes: &Arena<T>, key: u64) -> Option<Id<T>> {
+        let (mut found, mut at) = (None, self.root);
+        while let Some(id) = at {
+            let is_found = nodes[id].key() > key;
+            found = if is_found { at } else { found };
+            at = if is_found { nodes[id].links().left } else { nodes[id].links().right };
+        }
+        found
     }
 
-    /// Returns the lowest place that is wanted and free.
-    pub(crate) fn find_space(self, regions: &Regions, wanted: Wanted) -> Option<u64> {
-        find_space(regions, self.root, wanted, wanted.low, wanted.high)
+    /// Returns the first node.
+    pub(crate) fn first(self, nodes: &Arena<T>) -> Option<Id<T>> {
+        core::iter::successors(self.root, |id| nodes[*id].links().left).last()
+    }
+
+    /// Returns the last node.
+    pub(crate) fn last(self, nodes: &Arena<T>) -> Option<Id<T>> {
+        core::iter::successors(self.root, |id| nodes[*id].links().right).last()
+    }
+
+    /// Makes two trees: of the nodes whose keys are below `key`, and of the others.
+    pub(crate) fn split(self, nodes: &mut Arena<T>, key: u64) -> (Self, Self) {
+        let (left, right) = split(nodes, self.root, key);
+        (Self { root: left }, Self { root: right })
+    }
+
+    /// Makes one tree of two, where all keys of `right` are above all of this one.
+    pub(crate) fn join(self, nodes: &mut Arena<T>, right: Self) -> Self {
+        let Some(root) = right.root else { return self };
+        let (rest, first) = remove_first(nodes, root);
+        Self { root: Some(join(nodes, self.root, first, rest)) }
+    }
+
+    /// Gives all nodes of the tree up.
+    pub(crate) fn free(self, nodes: &mut Arena<T>) {
+        free(nodes, self.root);
     }
 }
 
-fn height(regions: &Regions, node: Option<RegionId>) -> u32 {
-    node.map_or(0, |id| regions[id].links.height)
+fn height<T: Node>(nodes: &Arena<T>, node: Option<Id<T>>) -> u32 {
+    node.map_or(0, |id| nodes[id].links().height)
 }
 
-/// Brings a node's notes on its subtree up to date with its children.
-fn update(regions: &mut Regions, id: RegionId) {
-    let Region { base, links, .. } = &regions[id];
-    let (base, end, mut new) = (*base, regions[id].end(), *links);
-    (new.low, new.high, new.gap) = (base, end, 0);
-    if let Some(left) = new.left {
-        let below = &regions[left].links;
-        new.low = below.low;
-        new.gap = new.gap.max(below.gap).max(base - below.high);
-    }
-    if let Some(right) = new.right {
-        let above = &regions[right].links;
-        new.high = above.high;
-        new.gap = new.gap.max(above.gap).max(above.low - end);
-    }
-    new.height = 1 + height(regions, new.left).max(height(regions, new.right));
-    regions[id].links = new;
+/// Brings a node's height and notes up to date with its children.
+fn update<T: Node>(nodes: &mut Arena<T>, id: Id<T>) {
+    let node = &nodes[id];
+    let [left, right] = [node.links().left, node.links().right].map(|child| child.map(|child| nodes[child].links()));
+    let height = 1 + left.map_or(0, |links| links.height).max(right.map_or(0, |links| links.height));
+    let notes = node.notes(left.map(|links| links.notes), right.map(|links| links.notes));
+    let links = nodes[id].links_mut();
+    (links.height, links.notes) = (height, notes);
 }
 
-fn rotate_right(regions: &mut Regions, id: RegionId, left: RegionId) -> RegionId {
-    regions[id].links.left = regions[left].links.right;
-    update(regions, id);
-    regions[left].links.right = Some(id);
-    update(regions, left);
+fn rotate_right<T: Node>(nodes: &mut Arena<T>, id: Id<T>, left: Id<T>) -> Id<T> {
+    nodes[id].links_mut().left = nodes[left].links().right;
+    update(nodes, id);
+    nodes[left].links_mut().right = Some(id);
+    update(nodes, left);
     left
 }
 
-fn rotate_left(regions: &mut Regions, id: RegionId, right: RegionId) -> RegionId {
-    regions[id].links.right = regions[right].links.left;
-    update(regions, id);
-    regions[right].links.left = Some(id);
-    update(regions, right);
+fn rotate_left<T: Node>(nodes: &mut Arena<T>, id: Id<T>, right: Id<T>) -> Id<T> {
+    nodes[id].links_mut().right = nodes[right].links().left;
+    update(nodes, id);
+    nodes[right].links_mut().left = Some(id);
+    update(nodes, right);
     right
 }
 
-/// Brings a node up to date, and the heights of its children within one; returns the node that is in its place then.
-fn balance(regions: &mut Regions, id: RegionId) -> RegionId {
-    update(regions, id);
-    let Links { left, right, .. } = regions[id].links;
-    let (on_left, on_right) = (height(regions, left), height(regions, right));
+/// Brings a node up to date, and the heights of its children, which differ by two at the most, within one; returns the node
+/// that is in its place then.
+fn balance<T: Node>(nodes: &mut Arena<T>, id: Id<T>) -> Id<T> {
+    update(nodes, id);
+    let (left, right) = (nodes[id].links().left, nodes[id].links().right);
+    let (on_left, on_right) = (height(nodes, left), height(nodes, right));
     match (left, right) {
         (Some(child), _) if on_left > on_right + 1 => {
-            let Links { left: outer, right: inner, .. } = regions[child].links;
+            let (outer, inner) = (nodes[child].links().left, nodes[child].links().right);
             let child = match inner {
-                Some(inner_id) if height(regions, inner) > height(regions, outer) => {
-                    rotate_left(regions, child, inner_id)
-                }
+                Some(inner_id) if height(nodes, inner) > height(nodes, outer) => rotate_left(nodes, child, inner_id),
                 _ => child,
             };
-            rotate_right(regions, id, child)
+            rotate_right(nodes, id, child)
         }
         (_, Some(child)) if on_right > on_left + 1 => {
-            let Links { left: inner, right: outer, .. } = regions[child].links;
+            let (inner, outer) = (nodes[child].links().left, nodes[child].links().right);
             let child = match inner {
-                Some(inner_id) if height(regions, inner) > height(regions, outer) => {
-                    rotate_right(regions, child, inner_id)
-                }
+                Some(inner_id) if height(nodes, inner) > height(nodes, outer) => rotate_right(nodes, child, inner_id),
                 _ => child,
             };
-            rotate_left(regions, id, child)
+            rotate_left(nodes, id, child)
         }
         _ => id,
     }
 }
 
-fn insert(regions: &mut Regions, node: Option<RegionId>, id: RegionId) -> RegionId {
+fn insert<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, id: Id<T>) -> Id<T> {
     let Some(at) = node else { return id };
-    if regions[id].base < regions[at].base {
-        let left = insert(regions, regions[at].links.left, id);
-        regions[at].links.left = Some(left);
+    if nodes[id].key() < nodes[at].key() {
+        let left = insert(nodes, nodes[at].links().left, id);
+        nodes[at].links_mut().left = Some(left);
     } else {
-        let right = insert(regions, regions[at].links.right, id);
-        regions[at].links.right = Some(right);
+        let right = insert(nodes, nodes[at].links().right, id);
+        nodes[at].links_mut().right = Some(right);
     }
-    balance(regions, at)
+    balance(nodes, at)
 }
 
-fn remove(regions: &mut Regions, node: Option<RegionId>, base: u64) -> Option<RegionId> {
+fn remove<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: u64) -> Option<Id<T>> {
     let at = node?;
-    let Links { left, right, .. } = regions[at].links;
-    if base < regions[at].base {
-        regions[at].links.left = remove(regions, left, base);
-    } else if base > regions[at].base {
-        regions[at].links.right = remove(regions, right, base);
+    let (left, right) = (nodes[at].links().left, nodes[at].links().right);
+    if key < nodes[at].key() {
+        nodes[at].links_mut().left = remove(nodes, left, key);
+    } else if key > nodes[at].key() {
+        nodes[at].links_mut().right = remove(nodes, right, key);
     } else {
         let Some(right) = right else { return left };
-        let (rest, first) = remove_first(regions, right);
-        regions[first].links.left = left;
-        regions[first].links.right = rest;
-        return Some(balance(regions, first));
+        let (rest, first) = remove_first(nodes, right);
+        let links = nodes[first].links_mut();
+        (links.left, links.right) = (left, rest);
+        return Some(balance(nodes, first));
     }
-    Some(balance(regions, at))
+    Some(balance(nodes, at))
 }
 
-/// Returns the subtree without its first region, and that region.
-fn remove_first(regions: &mut Regions, at: RegionId) -> (Option<RegionId>, RegionId) {
-    let Some(left) = regions[at].links.left else { return (regions[at].links.right, at) };
-    let (rest, first) = remove_first(regions, left);
-    regions[at].links.left = rest;
-    (Some(balance(regions, at)), first)
+/// Returns the subtree without its first node, and that node.
+fn remove_first<T: Node>(nodes: &mut Arena<T>, at: Id<T>) -> (Option<Id<T>>, Id<T>) {
+    let Some(left) = nodes[at].links().left else { return (nodes[at].links().right, at) };
+    let (rest, first) = remove_first(nodes, left);
+    nodes[at].links_mut().left = rest;
+    (Some(balance(nodes, at)), first)
 }
 
-/// Brings the nodes from the root to the region at `base` up to date.
-fn refresh(regions: &mut Regions, node: Option<RegionId>, base: u64) {
+/// Brings the nodes from the root to the one with the key up to date.
+fn refresh<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: u64) {
     let Some(at) = node else { return };
-    let Links { left, right, .. } = regions[at].links;
-    if base < regions[at].base {
-        refresh(regions, left, base);
-    } else if base > regions[at].base {
-        refresh(regions, right, base);
+    if key < nodes[at].key() {
+        refresh(nodes, nodes[at].links().left, key);
+    } else if key > nodes[at].key() {
+        refresh(nodes, nodes[at].links().right, key);
     }
-    update(regions, at);
+    update(nodes, at);
 }
 
-/// Looks in the free space from `from` to `to`, which the subtree lies in, lowest first. A subtree whose spaces are all too
-/// small, or out of the wanted bounds, is not looked at.
-fn find_space(regions: &Regions, node: Option<RegionId>, wanted: Wanted, from: u64, to: u64) -> Option<u64> {
-    let Some(id) = node else { return wanted.fit(from, to) };
-    let region = &regions[id];
-    let links = &region.links;
-    let largest = links.gap.max(links.low.saturating_sub(from)).max(to.saturating_sub(links.high));
-    if largest < wanted.size || to <= wanted.low || from >= wanted.high {
-        return None;
+/// Returns the tree of two, and of a node between them: it goes down the higher one to where the other is as high.
+fn join<T: Node>(nodes: &mut Arena<T>, left: Option<Id<T>>, middle: Id<T>, right: Option<Id<T>>) -> Id<T> {
+    let (on_left, on_right) = (height(nodes, left), height(nodes, right));
+    match (left, right) {
+        (Some(at), _) if on_left > on_right + 1 => {
+            let below = join(nodes, nodes[at].links().right, middle, right);
+            nodes[at].links_mut().right = Some(below);
+            balance(nodes, at)
+        }
+        (_, Some(at)) if on_right > on_left + 1 => {
+            let below = join(nodes, left, middle, nodes[at].links().left);
+            nodes[at].links_mut().left = Some(below);
+            balance(nodes, at)
+        }
+        _ => {
+            let links = nodes[middle].links_mut();
+            (links.left, links.right) = (left, right);
+            update(nodes, middle);
+            middle
+        }
     }
-    find_space(regions, links.left, wanted, from, region.base)
-        .or_else(|| find_space(regions, links.right, wanted, region.end(), to))
+}
+
+fn split<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: u64) -> (Option<Id<T>>, Option<Id<T>>) {
+    let Some(at) = node else { return (None, None) };
+    let (left, right) = (nodes[at].links().left, nodes[at].links().right);
+    if nodes[at].key() < key {
+        let (below, above) = split(nodes, right, key);
+        (Some(join(nodes, left, at, below)), above)
+    } else {
+        let (below, above) = split(nodes, left, key);
+        (below, Some(join(nodes, above, at, right)))
+    }
+}
+
+fn free<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>) {
+    let Some(at) = node else { return };
+    let (left, right) = (nodes[at].links().left, nodes[at].links().right);
+    free(nodes, left);
+    free(nodes, right);
+    nodes.remove(at);
 }

@@ -4,7 +4,7 @@
 //! Order, for whatever takes something away: reserve what may be needed, unmap from the tree and invalidate, then change the
 //! regions and the VMOs' notes. So nothing fails half-way, and a VMO always knows of every tree that leads to its pages.
 
-use abi::Status;
+use abi::{Status, VmOptions};
 use spin::MutexGuard;
 use vmsa::{Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE, Perms};
 
@@ -13,10 +13,10 @@ use crate::arena::Id;
 use crate::error::out_of_tables;
 use crate::frames::{CHUNK_BYTES, CHUNK_FRAMES};
 use crate::memory::{Link, Memory, Pages};
-use crate::region::{Kind, Mapping, RegionId, Vmar};
+use crate::region::{Kind, Mapping, Protection, RegionId, Vmar};
 use crate::space::{Space, Stretch};
 use crate::system::{System, Vm, VmId};
-use crate::tree::Wanted;
+use crate::tree::Tree;
 use crate::vmo::VmoId;
 
 /// A VM whose space is locked.
@@ -45,13 +45,23 @@ pub(crate) struct NewMapping {
     pub(crate) vmo: VmoId,
     pub(crate) vmo_offset: u64,
     pub(crate) caps: Perms,
-    pub(crate) perms: Perms,
+    pub(crate) placing: VmOptions,
 }
 
 impl<'a, M: Machine> Locked<'a, M> {
     pub(crate) fn new(system: &'a System<M>, id: VmId) -> Self {
         let vm = system.vm(id);
         Self { system, vm, id, space: vm.space.lock(), promised: 0 }
+    }
+
+    /// Checks that the VMAR that a call began with is still there, after the space was unlocked.
+    ///
+    /// # Errors
+    ///
+    /// BAD_STATE: it was destroyed; another may have its name.
+    pub(crate) fn check_alive(&self, id: RegionId, koid: u64) -> Result<(), Status> {
+        let vmar = self.space.regions.get(id).and_then(|region| region.vmar());
+        vmar.filter(|vmar| vmar.is_alive && vmar.koid == koid).map(drop).ok_or(Status::BAD_STATE)
     }
 
     /// Makes room for a handle.
@@ -67,7 +77,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     /// Makes room for `count` mappings.
     pub(crate) fn reserve_mappings(&mut self, count: u32) -> Result<(), Status> {
         let supply = self.system.supply(self.id);
-        self.space.regions.reserve(supply, count)?;
+        self.space.reserve_mappings(supply, count)?;
         self.system.lock_vmos().promise_links(supply, count)?;
         self.promised += count;
         Ok(())
@@ -82,23 +92,11 @@ impl<'a, M: Machine> Locked<'a, M> {
         if is_hole { self.reserve_mappings(1) } else { Ok(()) }
     }
 
-    /// Makes room for what protecting the range needs: a change where it begins and where it ends within a mapping.
+    /// Makes room for what protecting the range needs: a protection where it begins, and where it ends, within a mapping.
     pub(crate) fn reserve_protect(&mut self, base: u64, size: u64) -> Result<(), Status> {
         let is_inside = |at: u64| self.space.mapping_at(at).is_some_and(|id| self.space.regions[id].base < at);
-        if !is_inside(base) && !is_inside(base + size) {
-            return Ok(());
-        }
-        Ok(self.space.changes.reserve(self.system.supply(self.id), 2)?)
-    }
-
-    /// Returns the lowest free place below the VMAR that is wanted: at random where the VMAR is not compact.
-    pub(crate) fn find_space(&mut self, parent: RegionId, wanted: Wanted) -> Option<u64> {
-        let vmar = self.space.vmar(parent);
-        let (children, is_compact) = (vmar.children, vmar.is_compact);
-        let scattered = (!is_compact).then(|| self.space.scatter(wanted));
-        scattered
-            .and_then(|wanted| children.find_space(&self.space.regions, wanted))
-            .or_else(|| children.find_space(&self.space.regions, wanted))
+        let count = [base, base + size].into_iter().filter(|at| is_inside(*at)).count();
+        Ok(self.space.protections.reserve(self.system.supply(self.id), count as u32)?)
     }
 
     /// Makes a VMAR where there is nothing, in room that was reserved.
@@ -107,9 +105,17 @@ impl<'a, M: Machine> Locked<'a, M> {
     }
 
     /// Makes a mapping where there is nothing, in room that was reserved.
-    pub(crate) fn add_mapping(&mut self, parent: RegionId, base: u64, size: u64, new: NewMapping) -> RegionId {
+    pub(crate) fn add_mapping(
+        &mut self,
+        parent: RegionId,
+        base: u64,
+        size: u64,
+        new: NewMapping,
+        perms: Perms,
+    ) -> RegionId {
         let link = self.link(base, size, new);
-        self.insert_mapping(parent, base, size, new, link)
+        let protections = self.space.protect_from(base, perms);
+        self.insert_mapping(parent, base, size, new, protections, link)
     }
 
     fn link(&mut self, base: u64, size: u64, new: NewMapping) -> Id<Link> {
@@ -117,10 +123,40 @@ impl<'a, M: Machine> Locked<'a, M> {
         self.system.lock_vmos().link(new.vmo, self.id, base, size, new.vmo_offset)
     }
 
-    fn insert_mapping(&mut self, parent: RegionId, base: u64, size: u64, new: NewMapping, link: Id<Link>) -> RegionId {
-        let NewMapping { vmo, vmo_offset, caps, perms } = new;
-        let mapping = Mapping { vmo, vmo_offset, caps, perms, changes: None, link };
+    fn insert_mapping(
+        &mut self,
+        parent: RegionId,
+        base: u64,
+        size: u64,
+        new: NewMapping,
+        protections: Tree<Protection>,
+        link: Id<Link>,
+    ) -> RegionId {
+        let NewMapping { vmo, vmo_offset, caps, placing } = new;
+        let mapping = Mapping { vmo, vmo_offset, caps, placing, protections, link };
         self.space.insert(parent, base, size, Kind::Mapping(mapping))
+    }
+
+    /// Makes one mapping of this one and of those of its neighbours that show the VMO on as it does.
+    pub(crate) fn fuse(&mut self, id: RegionId) {
+        let Some(parent) = self.space.regions[id].parent else { return };
+        let (base, end) = (self.space.regions[id].base, self.space.regions[id].end());
+        let before = base.checked_sub(1).and_then(|last| self.child_above(parent, last)).filter(|left| *left != id);
+        if let Some(left) = before.filter(|left| self.space.can_fuse(*left, id)) {
+            self.fuse_two(left, id);
+        }
+        let Some(after) = self.child_above(parent, end) else { return };
+        let here = before.filter(|left| self.space.regions[*left].end() == end).unwrap_or(id);
+        if self.space.can_fuse(here, after) {
+            self.fuse_two(here, after);
+        }
+    }
+
+    fn fuse_two(&mut self, left: RegionId, right: RegionId) {
+        self.space.append(left, right);
+        // The VMO never loses sight of the right part: the left part's note has grown before the right part's goes.
+        self.relink(left);
+        self.forget(right);
     }
 
     /// Unmaps the range, which lies in the VMAR: mappings are trimmed, split or removed, sub-regions that it covers are
@@ -218,8 +254,7 @@ impl<'a, M: Machine> Locked<'a, M> {
                 self.relink(id);
             }
             (false, true) => {
-                let tail = self.space.trim_back(id, base);
-                self.space.drop_changes(tail);
+                self.space.trim_back(id, base);
                 self.relink(id);
             }
             (false, false) => self.punch(id, base, end),
@@ -228,27 +263,29 @@ impl<'a, M: Machine> Locked<'a, M> {
 
     /// Makes two mappings of one, with a hole between them.
     fn punch(&mut self, id: RegionId, base: u64, end: u64) {
-        let last = self.space.regions[id].end();
-        let parent = self.space.regions[id].parent;
-        let perms = self.space.stretch_at(id, end).perms;
+        let region = &self.space.regions[id];
+        let Some(parent) = region.parent else { unreachable!("a mapping without a VMAR") };
+        let (size, offset) = (region.end() - end, end - region.base);
         let mapping = self.space.mapping(id);
-        let vmo_offset = mapping.vmo_offset + (end - self.space.regions[id].base);
-        let new = NewMapping { vmo: mapping.vmo, vmo_offset, caps: mapping.caps, perms };
-        let Some(parent) = parent else { unreachable!("a mapping without a VMAR") };
+        let (vmo, vmo_offset) = (mapping.vmo, mapping.vmo_offset + offset);
+        let new = NewMapping { vmo, vmo_offset, caps: mapping.caps, placing: mapping.placing };
         // The VMO never loses sight of the right part: it is noted before the left part's note shrinks.
-        let link = self.link(end, last - end, new);
-        let tail = self.space.trim_back(id, base);
+        let link = self.link(end, size, new);
+        let protections = self.space.cut_out(id, base, end);
         self.relink(id);
-        let right = self.insert_mapping(parent, end, last - end, new, link);
-        self.space.give_changes(right, tail);
+        self.insert_mapping(parent, end, size, new, protections, link);
     }
 
     fn remove(&mut self, id: RegionId) {
-        let region = self.space.remove_mapping(id);
-        if let Kind::Mapping(mapping) = region.kind {
-            let vmo = self.system.lock_vmos().unlink(mapping.link);
-            self.system.release_vmo(vmo);
-        }
+        self.space.detach(id);
+        self.forget(id);
+    }
+
+    /// Takes away what is left of a mapping that is in no VMAR any more.
+    fn forget(&mut self, id: RegionId) {
+        let link = self.space.remove_mapping(id);
+        let vmo = self.system.lock_vmos().unlink(link);
+        self.system.release_vmo(vmo);
     }
 
     fn relink(&mut self, id: RegionId) {

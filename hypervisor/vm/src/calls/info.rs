@@ -16,7 +16,7 @@ use crate::memory::{Attribution, Backing, Memory};
 use crate::system::{System, VmId};
 use crate::user;
 use crate::vmar::Locked;
-use crate::vmo::{Kind, Vmo, VmoId};
+use crate::vmo::{Kind, Vmo, VmoId, Vmos};
 
 impl<M: Machine> Caller<'_, M> {
     /// object_get_info(handle, topic, buf, buf size): x1 actual, x2 available.
@@ -25,7 +25,8 @@ impl<M: Machine> Caller<'_, M> {
         match topic {
             Topic::HandleBasic => self.write_record(self.handle_basic()?.as_bytes()),
             Topic::Vmar => self.write_record(self.info_vmar()?.as_bytes()),
-            Topic::HandleCount | Topic::VmarMaps => Err(Status::NOT_SUPPORTED),
+            Topic::HandleCount => self.write_record(self.handle_count()?.as_bytes()),
+            Topic::VmarMaps => self.vmar_maps(),
             Topic::VmoV1 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[0]]),
             Topic::VmoV2 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[1]]),
             Topic::VmoV3 => self.write_record(&self.info_vmo()?.as_bytes()[..INFO_VMO_SIZES[2]]),
@@ -133,15 +134,21 @@ impl<M: Machine> Caller<'_, M> {
 }
 
 impl<M: Machine> System<M> {
+    /// Returns what the VMO's pages from number `first` to `end` take.
+    pub(super) fn attribution(&self, vmos: &Vmos, id: VmoId, first: u64, end: u64) -> Attribution {
+        let Vmo { kind, memory, .. } = vmos[id];
+        match kind {
+            // What it shows is counted where it was made.
+            Kind::Slice { .. } | Kind::Reference => Attribution::default(),
+            Kind::Original | Kind::Snapshot { .. } => vmos[memory].attribution(&self.frames, first, end),
+        }
+    }
+
     fn info_vmo(&self, id: VmoId, rights: Rights) -> InfoVmo {
         let vmos = self.lock_vmos();
         let (vmo, view) = (&vmos[id], vmos.view(id));
         let memory = &vmos[view.memory];
-        let Attribution { private, scaled, fraction } = match vmo.kind {
-            // What it shows is counted where it was made.
-            Kind::Slice { .. } | Kind::Reference => Attribution::default(),
-            Kind::Original | Kind::Snapshot { .. } => memory.attribution(&self.frames, 0, memory.page_count()),
-        };
+        let Attribution { private, scaled, fraction } = self.attribution(&vmos, id, 0, memory.page_count());
         InfoVmo {
             koid: vmo.koid,
             name: vmo.name,

@@ -4,6 +4,7 @@
 mod device;
 mod handle;
 mod info;
+mod maps;
 mod object;
 mod op_range;
 mod vmar;

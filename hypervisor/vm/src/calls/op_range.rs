@@ -9,7 +9,6 @@ use crate::Machine;
 use crate::region::RegionId;
 use crate::space::whole_pages;
 use crate::told::Work;
-use crate::vmar::Locked;
 use crate::vmo::VmoId;
 
 /// The call's arguments, once they are known to be good.
@@ -25,7 +24,6 @@ struct Operation {
 /// The part of the range that one mapping shows.
 #[derive(Clone, Copy)]
 struct Part {
-    mapping: RegionId,
     vmo: VmoId,
     vmo_offset: u64,
     base: u64,
@@ -91,14 +89,14 @@ impl<M: Machine> Caller<'_, M> {
         let part = self.next_part(operation, at)?;
         let result = self.work(operation.op, part);
         self.system.release_vmo(part.vmo);
-        check_alive(&self.lock(), operation)?;
+        self.lock().check_alive(operation.vmar, operation.koid)?;
         result.map(|()| part.end)
     }
 
     /// Finds the mapping at `at`, checks that the operation may be done to it, and holds its VMO fast.
     fn next_part(&self, operation: &Operation, at: u64) -> Result<Part, Status> {
         let locked = self.lock();
-        check_alive(&locked, operation)?;
+        locked.check_alive(operation.vmar, operation.koid)?;
         let space = &locked.space;
         let found = space.next_mapping(operation.vmar, at).filter(|id| space.regions[*id].base <= at);
         let id = found.ok_or(Status::BAD_STATE)?;
@@ -112,7 +110,7 @@ impl<M: Machine> Caller<'_, M> {
         }
         self.system.lock_vmos()[mapping.vmo].retain();
         let (vmo, vmo_offset) = (mapping.vmo, mapping.vmo_offset + (at - region.base));
-        Ok(Part { mapping: id, vmo, vmo_offset, base: at, end: region.end().min(operation.end) })
+        Ok(Part { vmo, vmo_offset, base: at, end: region.end().min(operation.end) })
     }
 
     fn work(&self, op: VmarOp, part: Part) -> Result<(), Status> {
@@ -122,32 +120,20 @@ impl<M: Machine> Caller<'_, M> {
         if enters_tables(op) { self.map_part(op, part) } else { Ok(()) }
     }
 
-    /// Enters the part's pages in the tables, if the mapping is still what it was.
+    /// Enters the part's pages in the tables, if a mapping still shows them there: perhaps another one, which fused with it.
     fn map_part(&self, op: VmarOp, part: Part) -> Result<(), Status> {
         let locked = self.lock();
-        let is_same = locked.space.regions.get(part.mapping).is_some_and(|region| {
-            let shows_vmo = |mapping: &crate::region::Mapping| {
-                mapping.vmo == part.vmo
-                    && part.base >= region.base
-                    && mapping.vmo_offset + (part.base - region.base) == part.vmo_offset
-            };
-            part.end <= region.end() && region.mapping().is_some_and(shows_vmo)
+        let space = &locked.space;
+        let mapping = space.mapping_at(part.base).filter(|id| {
+            let (region, mapping) = (&space.regions[*id], space.mapping(*id));
+            mapping.vmo == part.vmo
+                && mapping.vmo_offset + (part.base - region.base) == part.vmo_offset
+                && part.end <= region.end()
         });
-        if !is_same {
-            return Err(Status::BAD_STATE);
-        }
+        let mapping = mapping.ok_or(Status::BAD_STATE)?;
         let work = if op == VmarOp::Commit { Work::Commit } else { Work::Map };
         let range = IpaRange { start: Ipa(part.base), end: Ipa(part.end) };
-        self.system.operate(work, self.id, range, None, || locked.map_present(part.mapping, part.base, part.end))
-    }
-}
-
-/// Checks that the VMAR that the call began with is still there.
-fn check_alive<M: Machine>(locked: &Locked<'_, M>, operation: &Operation) -> Result<(), Status> {
-    let vmar = locked.space.regions.get(operation.vmar).and_then(|region| region.vmar());
-    match vmar {
-        Some(vmar) if vmar.is_alive && vmar.koid == operation.koid => Ok(()),
-        _ => Err(Status::BAD_STATE),
+        self.system.operate(work, self.id, range, None, || locked.map_present(mapping, part.base, part.end))
     }
 }
 

@@ -7,10 +7,11 @@ use vmsa::{Ipa, IpaRange, Perms};
 use super::{Caller, Reply, demand};
 use crate::Machine;
 use crate::handles::Object;
-use crate::region::{Kind, RegionId, Vmar, can_map_of, perms_of, perms_of_bits};
+use crate::region::{Kind, RegionId, Vmar, bits_of_perms, can_map_of, perms_of, perms_of_bits};
 use crate::space::whole_pages;
+use crate::spots::Wanted;
 use crate::told::Work;
-use crate::tree::{Tree, Wanted};
+use crate::tree::Tree;
 use crate::vmar::{Locked, NewMapping};
 
 const SPECIFIC: VmOptions = VmOptions::SPECIFIC.union(VmOptions::SPECIFIC_OVERWRITE);
@@ -86,7 +87,8 @@ impl<M: Machine> Caller<'_, M> {
         vmo_offset.checked_add(size).ok_or(Status::OUT_OF_RANGE)?;
         let caps = perms_of_rights(allowed);
         let base = place(&mut locked, parent, options, offset, size, caps)?;
-        let new = NewMapping { vmo, vmo_offset, caps, perms };
+        let new =
+            NewMapping { vmo, vmo_offset, caps, placing: options & (SPECIFIC | VmOptions::OFFSET_IS_UPPER_LIMIT) };
         self.system.operate(Work::Map, self.id, IpaRange::new(Ipa(base), size), None, || {
             self.map_at(&mut locked, parent, options, base, size, new)
         })?;
@@ -118,13 +120,14 @@ impl<M: Machine> Caller<'_, M> {
         if overwrites {
             locked.unmap(parent, base, size)?;
         }
-        let id = locked.add_mapping(parent, base, size, new);
+        let id = locked.add_mapping(parent, base, size, new, perms_of(options));
         if options.contains(VmOptions::MAP_RANGE)
             && let Err(status) = locked.map_present(id, base, base + size)
         {
             locked.take_back(parent, base, size);
             return Err(status);
         }
+        locked.fuse(id);
         Ok(())
     }
 
@@ -206,7 +209,7 @@ impl<M: Machine> Caller<'_, M> {
 
 /// READ, WRITE and EXECUTE are rights 2 to 4.
 fn rights_for(perms: Perms) -> Rights {
-    Rights::from_bits_retain(u32::from((perms - Perms::EXECUTE_EL0).bits()) << 2)
+    Rights::from_bits_retain(bits_of_perms(perms) << 2)
 }
 
 fn perms_of_rights(rights: Rights) -> Perms {
@@ -292,7 +295,7 @@ fn place<M: Machine>(
         return place_at(locked, parent, options, base + offset, size, align);
     }
     let high = base + if is_limit { offset } else { span };
-    locked.find_space(parent, Wanted { size, align, low: base, high }).ok_or(Status::NO_RESOURCES)
+    locked.space.find_space(parent, Wanted { size, align, low: base, high }).ok_or(Status::NO_RESOURCES)
 }
 
 /// Checks the place that SPECIFIC or SPECIFIC_OVERWRITE names.
