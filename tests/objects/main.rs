@@ -11,6 +11,7 @@ mod loads;
 mod maps;
 mod memory;
 mod op_range;
+mod order;
 mod pins;
 mod placement;
 mod protections;

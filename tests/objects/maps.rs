@@ -1,6 +1,6 @@
 //! `object_get_info`: VMAR_MAPS and HANDLE_COUNT.
 
-use abi::{Call, InfoMaps, MapsType, RAM_BASE, Rights, Status, Topic, VmOptions, VmoOp};
+use abi::{Call, ChildOptions, InfoMaps, MapsType, RAM_BASE, Rights, Startup, Status, Topic, VmOptions, VmoOp};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::guest::{Guest, P, PLACED, R, RW, VMAR_RIGHTS, documented};
@@ -166,11 +166,41 @@ fn what_is_refused_is_refused_in_order() {
 
 #[test]
 fn handles_are_counted() {
-    let Scene { guest, vmar, child, .. } = scene();
-    let copy = guest.call(Call::HandleDuplicate, &[vmar, u64::from(Rights::SAME_RIGHTS.bits())]).unwrap()[0];
-    assert_eq!((handle_count(&guest, vmar), handle_count(&guest, copy), handle_count(&guest, child)), (2, 2, 1));
-    guest.call(Call::HandleClose, &[copy]).unwrap();
-    assert_eq!(handle_count(&guest, vmar), 1);
+    let Scene { guest, vmar, child, vmo } = scene();
+    let start = |kind: Startup| guest.call(Call::StartupHandle, &[u64::from(u32::from(kind))]).unwrap()[0];
+    for (handle, count) in [(vmar, 1), (child, 1), (vmo, 1), (start(Startup::Vm), 1), (start(Startup::RamVmo), 1)] {
+        assert_eq!(handle_count(&guest, handle), count);
+        let copy = guest.call(Call::HandleDuplicate, &[handle, u64::from(Rights::SAME_RIGHTS.bits())]).unwrap()[0];
+        assert_eq!((handle_count(&guest, handle), handle_count(&guest, copy)), (count + 1, count + 1));
+        let replaced = guest.call(Call::HandleReplace, &[copy, u64::from(Rights::INSPECT.bits())]).unwrap()[0];
+        assert_eq!(handle_count(&guest, replaced), count + 1);
+        guest.call(Call::HandleClose, &[handle]).unwrap();
+        assert_eq!(handle_count(&guest, replaced), count);
+    }
+}
+
+/// Pages that a copy shares count half; what a slice shows is counted where it was made.
+#[test]
+fn shared_pages_are_told_of_as_in_the_vmos_record() {
+    let guest = documented();
+    let (vmar, _) = guest.vmar(guest.root(), A, 32);
+    let vmo = guest.vmo(8);
+    guest.vmo_op(vmo, VmoOp::Commit, 0, 6 * P).unwrap();
+    let child = |options: ChildOptions, offset, pages| {
+        let options = u64::from(options.bits());
+        guest.call(Call::VmoCreateChild, &[vmo, options, offset * P, pages * P]).unwrap()[0]
+    };
+    let (copy, slice) = (child(ChildOptions::SNAPSHOT, 1, 8), child(ChildOptions::SLICE, 2, 4));
+    guest.map(vmar, 0, vmo, 8);
+    guest.map(vmar, 8 * P, copy, 8);
+    guest.map(vmar, 16 * P, slice, 4);
+    assert!(guest.store(A + 3 * P, 1));
+    let told: Vec<_> = maps(&guest, vmar)[1..]
+        .iter()
+        .map(|record| (record.committed_bytes, record.committed_private_bytes, record.populated_scaled_bytes))
+        .collect();
+    // The VMO's first and fourth page are its own, and so is the copy's third; they share four.
+    assert_eq!(told, [(4 * P, 2 * P, 4 * P), (3 * P, P, 3 * P), (0, 0, 0)]);
 }
 
 #[test]
@@ -182,4 +212,5 @@ fn the_whole_space_is_told_of() {
     assert_eq!((all[0].base, all[0].size, all[0].depth), (0, 1 << 39, 0));
     assert_eq!((all[1].base, all[1].size, all[1].mmu_flags), (RAM_BASE, 64 << 20, 7));
     assert!(all[1].committed_bytes >= P);
+    assert_eq!((&all[1].name[..4], all[0].name), (&b"ram\0"[..], [0; 32]));
 }

@@ -3,7 +3,7 @@
 use abi::{Call, VmOptions};
 use proptest::prelude::*;
 
-use crate::guest::{P, PLACED, R, RW, documented};
+use crate::guest::{Guest, P, PLACED, R, RW, documented};
 use crate::maps::mappings;
 
 const A: u64 = 0x8000_0000;
@@ -95,4 +95,25 @@ fn parts_that_allow_the_same_are_one() {
     assert_eq!(mappings(&guest, vmar, A), [(0, 10, 1, 0), (10, 10, 3, 10), (20, 44, 1, 20)]);
     protect(0, 64, 3);
     assert_eq!(mappings(&guest, vmar, A), [(0, 64, 3, 0)]);
+}
+
+/// However many parts a mapping has, and in whatever order they were made, no way through them is long: EL2's stack is short.
+#[test]
+fn many_parts_fit_on_a_short_stack() {
+    const COUNT: u64 = 8192;
+    let work = || {
+        let guest = Guest::new("seed=1 ipa=40");
+        let (vmar, _) = guest.vmar(guest.root(), A, COUNT);
+        guest.map(vmar, 0, guest.vmo(COUNT), COUNT);
+        let protect = |page: u64| guest.call(Call::VmarProtect, &[vmar, 1, A + page * P, P]).unwrap();
+        (0..COUNT / 2).step_by(2).for_each(|page| assert_eq!(protect(page), [0; 3]));
+        (0..COUNT / 2).step_by(2).for_each(|page| assert_eq!(protect(COUNT - 2 - page), [0; 3]));
+        guest.unmap(vmar, A + COUNT / 2 * P, P).unwrap();
+        let parts = mappings(&guest, vmar, A);
+        assert_eq!(parts.len() as u64, COUNT - 1);
+        assert!(parts.iter().all(|(page, pages, perms, _)| *pages == 1 && *perms == if page % 2 == 0 { 1 } else { 3 }));
+        guest.unmap(vmar, A, COUNT * P).unwrap();
+    };
+    let thread = std::thread::Builder::new().stack_size(192 << 10).spawn(work).expect("a thread");
+    assert!(thread.join().is_ok());
 }

@@ -24,7 +24,7 @@ fn holes_that_are_made_during_a_decommit_hide_no_page_from_it() {
     let barrier = Barrier::new(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            Sim::run_on(1);
+            run_on_the_other_cpu(&guest);
             for _ in 0..ROUNDS {
                 barrier.wait();
                 call(&guest, Call::VmoOpRange, &[vmo, u64::from(u32::from(VmoOp::Decommit)), 0, LEN]);
@@ -47,6 +47,40 @@ fn holes_that_are_made_during_a_decommit_hide_no_page_from_it() {
     guest.resume();
 }
 
+/// Nor where mappings fuse: here a hole at the low end is filled and made again, so that all that is decommitted is in a mapping
+/// that fuses, and in one that is split off, at any time.
+#[test]
+fn mappings_that_fuse_during_a_decommit_hide_no_page_from_it() {
+    let guest = documented();
+    let (root, vmo) = (guest.root(), guest.vmo(LEN / P));
+    let barrier = Barrier::new(2);
+    let placed = u64::from((RW | PLACED).bits());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            run_on_the_other_cpu(&guest);
+            for _ in 0..ROUNDS {
+                barrier.wait();
+                call(&guest, Call::VmoOpRange, &[vmo, u64::from(u32::from(VmoOp::Decommit)), 0, LEN]);
+                barrier.wait();
+            }
+        });
+        call(&guest, Call::VmarMap, &[root, placed, A, vmo, 0, LEN]);
+        for _ in 0..ROUNDS {
+            for chunk in (0..LEN).step_by(512 * P as usize) {
+                call(&guest, Call::VmarOpRange, &[root, u64::from(u32::from(VmarOp::Commit)), A + chunk, P]);
+            }
+            barrier.wait();
+            for _ in 0..CHUNKS {
+                call(&guest, Call::VmarUnmap, &[root, A + P, P]);
+                call(&guest, Call::VmarMap, &[root, placed, A + P, vmo, P, P]);
+            }
+            barrier.wait();
+        }
+    });
+    assert_eq!(guest.system.object_counts(), (2, 2), "the mapping of the RAM, and one");
+    guest.resume();
+}
+
 /// A commit that finds the VMO smaller than it was takes no notice of what is gone.
 #[test]
 fn a_vmo_that_shrinks_during_a_commit_has_what_its_size_says() {
@@ -57,7 +91,7 @@ fn a_vmo_that_shrinks_during_a_commit_has_what_its_size_says() {
     let commit = |len: u64| call(&guest, Call::VmoOpRange, &[vmo, u64::from(u32::from(VmoOp::Commit)), 0, len]);
     std::thread::scope(|scope| {
         let resizes = scope.spawn(|| {
-            Sim::run_on(1);
+            run_on_the_other_cpu(&guest);
             for _ in 0..200 * ROUNDS {
                 resize(size / P);
                 resize(300);
@@ -83,7 +117,7 @@ fn what_is_overwritten_is_never_seen_empty() {
     let is_done = AtomicBool::new(false);
     let aborts = std::thread::scope(|scope| {
         let toucher = scope.spawn(|| {
-            Sim::run_on(1);
+            run_on_the_other_cpu(&guest);
             let accesses = [Access::Read, Access::Write];
             let mut aborts = 0;
             for (round, access) in (0..).zip(accesses.into_iter().cycle()) {
@@ -108,6 +142,12 @@ fn what_is_overwritten_is_never_seen_empty() {
     });
     assert_eq!(aborts, 0);
     assert!((0..pages).all(|page| guest.load(A + page * P).is_some()));
+}
+
+/// Makes this thread the other CPU, which has the VM loaded as the first one has.
+fn run_on_the_other_cpu(guest: &Guest) {
+    Sim::run_on(1);
+    guest.resume();
 }
 
 /// Calls, and leaves what it comes to to the end: a thread that stops would keep the other waiting.

@@ -162,6 +162,7 @@ fn balance<T: Node>(nodes: &mut Arena<T>, id: Id<T>) -> Id<T> {
     update(nodes, id);
     let (left, right) = (nodes[id].links().left, nodes[id].links().right);
     let (on_left, on_right) = (height(nodes, left), height(nodes, right));
+    debug_assert!(on_left.abs_diff(on_right) <= 2, "a subtree was not balanced");
     match (left, right) {
         (Some(child), _) if on_left > on_right + 1 => {
             let (outer, inner) = (nodes[child].links().left, nodes[child].links().right);
