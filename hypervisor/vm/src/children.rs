@@ -11,6 +11,17 @@ use crate::system::System;
 use crate::told::Work;
 use crate::vmo::{Kind, MAX_SIZE, View, Vmo, VmoId, Vmos};
 
+/// What a child is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct NewChild {
+    pub(crate) parent: VmoId,
+    pub(crate) options: ChildOptions,
+    /// The parent's offset where it begins, in bytes.
+    pub(crate) offset: u64,
+    /// Bytes, a multiple of the page size.
+    pub(crate) size: u64,
+}
+
 impl Vmos {
     /// Notes that two memories may share pages, the second a new one.
     fn relate(&mut self, original: MemoryId, copy: MemoryId) {
@@ -44,42 +55,30 @@ impl Vmos {
 }
 
 impl<M: Machine> System<M> {
-    /// Makes a child of a VMO. `size` is a multiple of the page size. The caller holds the child's first reference.
+    /// Makes a child of a VMO. The caller holds the child's first reference.
     ///
     /// # Errors
     ///
     /// As Zircon's `vmo_create_child`: what the options demand of the parent and of the range; NO_MEMORY, with everything as it was.
-    pub(crate) fn create_child(
-        &self,
-        vmos: &mut Vmos,
-        parent: VmoId,
-        options: ChildOptions,
-        offset: u64,
-        size: u64,
-    ) -> Result<VmoId, Status> {
+    pub(crate) fn create_child(&self, vmos: &mut Vmos, new: NewChild) -> Result<VmoId, Status> {
+        let NewChild { parent, options, .. } = new;
         if vmos[parent].options.contains(VmoOptions::DISCARDABLE) {
             return Err(Status::NOT_SUPPORTED);
         }
         let child = if options.contains(ChildOptions::SLICE) {
-            self.create_slice(vmos, parent, options, offset, size)
+            self.create_slice(vmos, new)
         } else if options.contains(ChildOptions::REFERENCE) {
-            self.create_reference(vmos, parent, options, offset, size)
+            self.create_reference(vmos, new)
         } else {
-            self.create_snapshot(vmos, parent, options, offset, size)
+            self.create_snapshot(vmos, new)
         }?;
         vmos.adopt(parent, child);
         vmos[child].name = vmos[parent].name;
         Ok(child)
     }
 
-    fn create_slice(
-        &self,
-        vmos: &mut Vmos,
-        parent: VmoId,
-        options: ChildOptions,
-        offset: u64,
-        size: u64,
-    ) -> Result<VmoId, Status> {
+    fn create_slice(&self, vmos: &mut Vmos, new: NewChild) -> Result<VmoId, Status> {
+        let NewChild { parent, options, offset, size } = new;
         if !(ChildOptions::SLICE | ChildOptions::NO_WRITE).contains(options) || !offset.is_multiple_of(PAGE_SIZE) {
             return Err(Status::INVALID_ARGS);
         }
@@ -102,14 +101,8 @@ impl<M: Machine> System<M> {
         Ok(vmos.insert_reserved(self.next_koid(), VmoOptions::empty(), kind, view.memory))
     }
 
-    fn create_reference(
-        &self,
-        vmos: &mut Vmos,
-        parent: VmoId,
-        options: ChildOptions,
-        offset: u64,
-        size: u64,
-    ) -> Result<VmoId, Status> {
+    fn create_reference(&self, vmos: &mut Vmos, new: NewChild) -> Result<VmoId, Status> {
+        let NewChild { parent, options, offset, size } = new;
         const ALLOWED: ChildOptions =
             ChildOptions::REFERENCE.union(ChildOptions::NO_WRITE).union(ChildOptions::RESIZABLE);
         if !ALLOWED.contains(options) || offset != 0 || size != 0 {
@@ -132,15 +125,9 @@ impl<M: Machine> System<M> {
     }
 
     /// Makes a copy of what the VMO shows from `offset` on. Without a pager all kinds of copies are full ones.
-    fn create_snapshot(
-        &self,
-        vmos: &mut Vmos,
-        parent: VmoId,
-        options: ChildOptions,
-        offset: u64,
-        size: u64,
-    ) -> Result<VmoId, Status> {
-        let origin = check_snapshot(vmos, parent, options, offset, size)?;
+    fn create_snapshot(&self, vmos: &mut Vmos, new: NewChild) -> Result<VmoId, Status> {
+        let NewChild { parent, options, offset, size } = new;
+        let origin = check_snapshot(vmos, new)?;
         let view = vmos.view(parent);
         let supply = self.supply(vmos[view.memory].payer);
         vmos.reserve(supply)?;
@@ -227,7 +214,8 @@ fn resizable(options: ChildOptions) -> VmoOptions {
 }
 
 /// Checks what a copy demands of its parent and of the range, and returns where in the first original it begins.
-fn check_snapshot(vmos: &Vmos, parent: VmoId, options: ChildOptions, offset: u64, size: u64) -> Result<u64, Status> {
+fn check_snapshot(vmos: &Vmos, new: NewChild) -> Result<u64, Status> {
+    let NewChild { parent, options, offset, size } = new;
     const KINDS: ChildOptions =
         ChildOptions::SNAPSHOT.union(ChildOptions::SNAPSHOT_AT_LEAST_ON_WRITE).union(ChildOptions::SNAPSHOT_MODIFIED);
     let Vmo { memory, kind, .. } = vmos[parent];

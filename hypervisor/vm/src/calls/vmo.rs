@@ -5,6 +5,7 @@ use zerocopy::IntoBytes;
 
 use super::{Caller, Reply, demand};
 use crate::Machine;
+use crate::children::NewChild;
 use crate::handles::{Entry, Object};
 use crate::memory::Backing;
 use crate::user;
@@ -43,7 +44,8 @@ impl<M: Machine> Caller<'_, M> {
             |rights| demand(rights, Rights::DUPLICATE | Rights::READ),
             |vmo, rights| {
                 self.word(1)?;
-                let child = self.system.create_child(&mut self.system.lock_vmos(), vmo, options, offset, size)?;
+                let new = NewChild { parent: vmo, options, offset, size };
+                let child = self.system.create_child(&mut self.system.lock_vmos(), new)?;
                 Ok((child, child_rights(rights, options)))
             },
         )?;
