@@ -16,7 +16,7 @@ impl Vmo {
     ///   lie in its parent; a snapshot of contiguous memory; a reference with an offset or a length.
     /// - OUT_OF_RANGE: longer than a VMO can be, or the end is beyond all offsets.
     /// - NOT_SUPPORTED: the parent is discardable; a slice of what is resizable; a reference of a slice or of what is contiguous
-    ///   or physical, or a resizable one of what is not; a snapshot of what is physical.
+    ///   or physical, or a resizable one of what is not; a snapshot of what is physical, or of a slice.
     /// - BAD_STATE: a snapshot where a page is pinned or the cache policy is not CACHED; for that reason also a slice of
     ///   memory that is neither contiguous nor physical.
     /// - NO_MEMORY.

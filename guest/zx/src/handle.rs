@@ -102,7 +102,7 @@ pub trait Object: Sized {
     ///
     /// # Errors
     ///
-    /// BAD_HANDLE; ACCESS_DENIED without GET_PROPERTY; WRONG_TYPE for an object without names.
+    /// BAD_HANDLE; ACCESS_DENIED without GET_PROPERTY; NOT_SUPPORTED for an object without names.
     fn name(&self) -> Result<Name> {
         property::name(self)
     }

@@ -47,8 +47,8 @@ impl Bti {
     ///
     /// # Errors
     ///
-    /// - BAD_HANDLE, WRONG_TYPE. ACCESS_DENIED: the BTI's handle lacks MAP; the VMO's lacks MAP, READ for PERM_READ or WRITE
-    ///   for PERM_WRITE.
+    /// - BAD_HANDLE, WRONG_TYPE. ACCESS_DENIED: the BTI's handle lacks MAP; the VMO's lacks MAP, READ for PERM_READ and
+    ///   PERM_EXECUTE, or WRITE for PERM_WRITE.
     /// - INVALID_ARGS: an option that there is not, or no permission; COMPRESS and CONTIGUOUS together; CONTIGUOUS on a VMO that is
     ///   not; offset or length no multiple of the page size, or no length; another number of addresses than there are.
     /// - OUT_OF_RANGE: not within the VMO.

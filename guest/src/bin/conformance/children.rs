@@ -209,7 +209,9 @@ cases! {
             let flags = VmoInfoFlags::from_bits_retain(info.flags);
             assert!(flags.contains(VmoInfoFlags::PAGED) && !flags.contains(VmoInfoFlags::COW_CLONE), "{flags:?}");
             assert_eq!(info.parent_koid, parent.info().succeeds().koid);
-            assert_eq!(info.committed_bytes, 2 * PAGE_SIZE);
+            assert_eq!((info.committed_bytes, info.populated_scaled_bytes), (0, 0), "counted where it was made");
+            assert_eq!(parent.info().succeeds().committed_bytes, 2 * PAGE_SIZE);
+            holds(&child, &[mark(0), mark(1)]);
         }
     }
 

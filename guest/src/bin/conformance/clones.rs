@@ -103,7 +103,8 @@ cases! {
             let clone = snapshot(&parent, 0, 2);
             write_word(&clone, 1, 5);
             let expected = if is_parent_closed { [mark(0), 5] } else { [mark(0), mark(1)] };
-            let left = if is_parent_closed { clone } else { parent };
+            let (left, closed) = if is_parent_closed { (clone, parent) } else { (parent, clone) };
+            drop(closed);
             holds(&left, &expected);
             assert_eq!(committed_pages(&left), 2);
             write_word(&left, 0, 6);

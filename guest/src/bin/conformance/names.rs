@@ -75,9 +75,12 @@ cases! {
         let buffer = (&raw mut name).expose_provenance() as u64;
         for property in [0, 1, 2, 5, 6, 17, 0xffff_ffff] {
             let arguments = [vmo.register(), property, buffer, NAME_LEN as u64];
-            hypercall(Call::ObjectGetProperty, arguments).ok().fails_with(Status::INVALID_ARGS);
-            hypercall(Call::ObjectSetProperty, arguments).ok().fails_with(Status::INVALID_ARGS);
+            hypercall(Call::ObjectGetProperty, arguments).ok().fails_with(Status::NOT_SUPPORTED);
+            hypercall(Call::ObjectSetProperty, arguments).ok().fails_with(Status::NOT_SUPPORTED);
         }
+        let no_right = vmo_without(&vmo, Rights::GET_PROPERTY);
+        let arguments = [no_right.register(), 0, buffer, NAME_LEN as u64];
+        hypercall(Call::ObjectGetProperty, arguments).ok().fails_with(Status::ACCESS_DENIED);
         let none = Unowned::<Vmo>::from_raw(RawHandle::INVALID);
         none.name().fails_with(Status::BAD_HANDLE);
         none.set_name(b"x").fails_with(Status::BAD_HANDLE);
@@ -159,10 +162,11 @@ cases! {
     }
 
     #[kernel]
-    fn N79_child_has_no_name_of_its_parent() {
+    fn N79_child_begins_with_the_name_of_its_parent() {
         let vmo = marked_vmo(1);
         vmo.set_name(b"parent").succeeds();
         let child = snapshot(&vmo, 0, 1);
+        assert_eq!(child.name().succeeds().as_bytes(), b"parent");
         child.set_name(b"child").succeeds();
         assert_eq!((vmo.name().succeeds().as_bytes(), child.name().succeeds().as_bytes()), (b"parent".as_slice(), b"child".as_slice()));
         assert_eq!(child.size_bytes(), Ok(PAGE_SIZE));

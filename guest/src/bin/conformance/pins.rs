@@ -115,6 +115,7 @@ cases! {
         for (options, lacking) in [
             (PinOptions::PERM_READ, Rights::MAP),
             (PinOptions::PERM_READ, Rights::READ),
+            (PinOptions::PERM_EXECUTE, Rights::READ),
             (PinOptions::PERM_WRITE, Rights::WRITE),
         ] {
             by(&bti, options, &vmo_without(&vmo, lacking)).fails_with(Status::ACCESS_DENIED);
@@ -192,6 +193,7 @@ cases! {
         pinned.duplicate(Rights::SAME_RIGHTS).fails_with(Status::ACCESS_DENIED);
         hypercall(Call::PmtUnpin, [vmo.register()]).ok().fails_with(Status::WRONG_TYPE);
         hypercall(Call::PmtUnpin, [0]).ok().fails_with(Status::BAD_HANDLE);
+        bti.name().fails_with(Status::NOT_SUPPORTED);
         Bti::create(&Unowned::of(&bti)).fails_with(Status::WRONG_TYPE);
         Bti::create(&Unowned::from_raw(RawHandle::INVALID)).fails_with(Status::BAD_HANDLE);
     }
