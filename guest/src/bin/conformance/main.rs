@@ -28,10 +28,12 @@ mod check;
 mod aborts;
 mod allocate;
 mod aspace;
+mod beside_protect;
 mod beside_vmars;
 mod beside_vmos;
 mod buffers;
 mod children;
+mod clone_windows;
 mod clones;
 mod dialects;
 mod handles;
@@ -73,10 +75,12 @@ const CASES: &[&[&[Case]]] = &[
     aborts::CASES,
     allocate::CASES,
     aspace::CASES,
+    beside_protect::CASES,
     beside_vmars::CASES,
     beside_vmos::CASES,
     buffers::CASES,
     children::CASES,
+    clone_windows::CASES,
     clones::CASES,
     dialects::CASES,
     handles::CASES,
