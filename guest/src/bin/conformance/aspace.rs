@@ -1,8 +1,8 @@
 //! What Zircon's kernel tests of address spaces assert, as far as calls show it: §6 and §7 of the list of rows.
 
 use crate::arena::{
-    Arena, BLOCK, R, RW, RWX, RX, contiguous_vmo, descriptor, empty_vmo, executable_vmo, mark, marked_vmo, walk,
-    write_mark,
+    Arena, BLOCK, R, RW, RWX, RX, contiguous_vmo, descriptor, empty_vmo, executable_vmo, mark, marked_vmo, vmo_without,
+    walk, write_mark,
 };
 use crate::case::cases;
 use crate::check::{Check, execute, execute_aborts, load_aborts, reads, store, store_aborts};
@@ -32,10 +32,14 @@ cases! {
     #[kernel]
     fn C340_mappings_that_differ_stay_two() {
         let other = marked_vmo(8);
-        let map_other: [(&str, SecondMap); 5] = [
+        let map_other: [(&str, SecondMap); 6] = [
             ("offset", |arena, vmo, _| arena.map_vmo(RW, 4, 2, vmo, 5)),
             ("VMO", |arena, _, other| arena.map_vmo(RW, 4, 2, other, 4)),
-            ("flags", |arena, vmo, _| arena.map_vmo(RW | VmOptions::ALLOW_FAULTS, 4, 2, vmo, 4)),
+            ("flags", |arena, vmo, _| {
+                let options = RW | VmOptions::SPECIFIC_OVERWRITE;
+                arena.vmar.map(options, 4 * PAGE_SIZE, vmo, 4 * PAGE_SIZE, 2 * PAGE_SIZE)
+            }),
+            ("rights", |arena, vmo, _| arena.map_vmo(R, 4, 2, &vmo_without(vmo, Rights::WRITE), 4)),
             ("address", |arena, vmo, _| arena.map_vmo(RW, 5, 2, vmo, 4)),
             ("region", |arena, vmo, _| arena.child(4, 2).map_vmo(RW, 0, 2, vmo, 4)),
         ];
