@@ -22,7 +22,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         // What was overwritten since it was given back need not be again.
         self.notes.change_all(frames, |_, note| {
             let kept = if note.is_allocated() { Note { leaves: note.leaves, ..Note::default() } } else { *note };
-            *note = Note { state, owner: 0, is_shared: false, ..kept };
+            *note = Note { state, ..kept };
         })
     }
 
@@ -42,7 +42,6 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
                 is_filled: true,
                 cleaned: 0,
                 cleaned_for_fetch: 0,
-                is_used: is_kept,
                 user: if is_kept { note.user } else { 0 },
                 stamp,
                 ..*note
@@ -69,12 +68,11 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if let Some(first) = self.first_where(frames, |note| note.state == State::Free) {
             self.find_frame(Rule::DoubleOwner, "it is given back twice", first);
         }
-        let is_cached = !self.forces_write_back;
         while let Some(table) = self.first_where(frames, |note| note.state == State::Linked) {
             self.drop_table(table, read)?;
         }
         self.notes.change_all(frames, |_, note| {
-            *note = Note { leaves: note.leaves, is_used: note.is_used && is_cached, ..Note::taken(State::Free) };
+            *note = Note { leaves: note.leaves, ..Note::taken(State::Free) };
         })
     }
 
@@ -106,20 +104,18 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     /// DC: what of each frame is maintained, from its first byte on; a part that comes before its turn does not count.
     pub(crate) fn maintain(&mut self, cpu: usize, op: DcOp, start: Hpa, len: u64) -> Result<(), OutOfRoom> {
         let end = Hpa(start.0.saturating_add(len));
-        let whole = Hpa(start.0.next_multiple_of(PAGE_SIZE));
-        if whole >= end.page_base() {
-            self.maintain_part(cpu, op, start, end.min(start.page_base().add(PAGE_SIZE)))?;
-            return if end > whole && start < whole { self.maintain_part(cpu, op, whole, end) } else { Ok(()) };
-        }
-        if start < whole {
-            self.maintain_part(cpu, op, start, whole)?;
-        }
-        let frames = Frames::new(whole, (end.page_base().0 - whole.0) / PAGE_SIZE);
-        self.maintain_frames(cpu, op, frames, 0, PAGE_SIZE as u16)?;
-        if end > frames.end() { self.maintain_part(cpu, op, frames.end(), end) } else { Ok(()) }
+        let first_whole = end.min(Hpa(start.0.next_multiple_of(PAGE_SIZE)));
+        let past_whole = first_whole.max(end.page_base());
+        let whole = Frames::new(first_whole, (past_whole.0 - first_whole.0) / PAGE_SIZE);
+        self.maintain_part(cpu, op, start, first_whole)?;
+        self.maintain_frames(cpu, op, whole, 0, PAGE_SIZE as u16)?;
+        self.maintain_part(cpu, op, past_whole, end)
     }
 
     fn maintain_part(&mut self, cpu: usize, op: DcOp, start: Hpa, end: Hpa) -> Result<(), OutOfRoom> {
+        if start == end {
+            return Ok(());
+        }
         let frame = Frames::new(start.page_base(), 1);
         let (from, to) = (start.0 - frame.first.0, end.0 - frame.first.0);
         self.maintain_frames(cpu, op, frame, from as u16, to as u16)
@@ -173,7 +169,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if self.forces_write_back {
             return;
         }
-        if let Some(first) = self.first_where(frames, |note| note.is_used && note.state != State::Free) {
+        if let Some(first) = self.first_where(frames, |note| note.is_used) {
             self.find_frame(Rule::Coherency, "a guest had it, and it was not cleaned and invalidated since", first);
         }
     }

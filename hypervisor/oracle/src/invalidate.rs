@@ -23,9 +23,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let hcr = self.cpus[cpu].hcr.effective.unwrap_or(0);
         let is_host = hcr & HOST == HOST && op.target == Target::Stage1;
         match op.target {
-            Target::El2 => self.waste(cpu, wasted(Rule::El2Regime), |_| true),
+            Target::El2 => self.waste(cpu, wasted(Rule::El2Regime)),
             Target::Stage1Some => {}
-            _ if is_host => self.waste(cpu, wasted(Rule::HostRegime), |_| true),
+            _ if is_host => self.waste(cpu, wasted(Rule::HostRegime)),
             Target::Ipa | Target::Range => self.by_ipa(cpu, op, operand.unwrap_or(0))?,
             Target::Stage1 | Target::Vmid | Target::All => self.by_vmid(cpu, op),
         }
@@ -46,12 +46,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
     }
 
-    /// Keeps why an invalidation did nothing for facts that this CPU has made, and that nothing is under way for.
-    fn waste(&mut self, cpu: usize, wasted: Wasted, meant: impl Fn(&Fact) -> bool) {
-        self.facts
-            .iter_mut()
-            .filter(|fact| usize::from(fact.writer) == cpu && meant(fact))
-            .for_each(|fact| fact.waste(wasted));
+    /// Keeps why an invalidation did nothing for facts that this CPU has made.
+    fn waste(&mut self, cpu: usize, wasted: Wasted) {
+        self.facts.iter_mut().filter(|fact| usize::from(fact.writer) == cpu).for_each(|fact| fact.waste(wasted));
     }
 
     fn by_vmid(&mut self, cpu: usize, op: TlbiOp) {
@@ -108,16 +105,12 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     fn waste_rest(&mut self, cpu: usize, meant: Named, vmid: Option<u16>, wasted: impl Fn(Rule) -> Wasted) {
         let is_range = meant.range.len() > PAGE_SIZE;
         let table = |fact: &&Fact| fact.is_table() && fact.named_by(meant).is_some();
-        let below = self.facts.iter().find(table).map(|fact| (fact.range, fact.level));
-        let open = |fact: &&mut Fact| {
-            vmid == Some(fact.vmid) && usize::from(fact.writer) == cpu && fact.wasted.is_none() && !fact.is_issued()
-        };
-        for fact in self.facts.iter_mut().filter(open).filter(|fact| fact.named_by(meant).is_none()) {
+        let below = self.facts.iter().find(table).map(|fact| fact.range);
+        let its = |fact: &&mut Fact| vmid == Some(fact.vmid) && usize::from(fact.writer) == cpu;
+        for fact in self.facts.iter_mut().filter(its).filter(|fact| fact.named_by(meant).is_none()) {
             match below {
                 _ if is_range => fact.waste(wasted(Rule::RangeOperand)),
-                Some((range, level)) if range.covers(fact.range) && level < fact.level => {
-                    fact.waste(wasted(Rule::LeafForm));
-                }
+                Some(range) if range.covers(fact.range) => fact.waste(wasted(Rule::LeafForm)),
                 _ => {}
             }
         }
@@ -190,9 +183,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         let (trees, cpus) = (&mut self.trees, &self.cpus);
         let is_live = |tree: u8, trees: &crate::tree::Trees| trees.get(tree).is_some_and(|tree| tree.live != 0);
-        let live: u64 = (0..crate::tree::MOST_TREES)
-            .filter(|tree| is_live(*tree as u8, trees))
-            .fold(0, |set, tree| set | 1 << tree);
+        let live: u64 =
+            (0..crate::tree::MOST_TREES).filter(|tree| is_live(*tree as u8, trees)).map(|tree| 1 << tree).sum();
         for context in trees.contexts_mut().filter(|context| flush.vmid.is_none_or(|vmid| vmid == context.vmid)) {
             let refilled = if live & 1 << context.tree != 0 { context.loaded & targets } else { 0 };
             context.holders = context.holders & !targets | refilled;

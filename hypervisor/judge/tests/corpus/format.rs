@@ -1,6 +1,7 @@
 //! The format: what is read, what is passed over, and what is an error that names its line.
 
 use judge::{Summary, Unreadable, judge};
+use oracle::text::{Line, Printed, parse};
 
 use crate::scene::{Machine, Scene};
 
@@ -174,4 +175,65 @@ fn a_summary_counts() {
     let summary = read(s.text().as_bytes()).expect("it is a trace");
     assert_eq!(summary.events as usize, s.text().lines().count() - 1);
     assert_eq!((summary.violations, summary.warnings, summary.most_tables), (0, 0, 3));
+}
+
+/// A line of each kind of event, as the oracle prints it.
+const EVENTS: &str = "\
+    cpu=0x1 MSR reg=vtcr_el2 val=0x800d3559\n\
+    cpu=0x0 ISB\n\
+    cpu=0x0 DSB dom=osh type=ld nxs=0x1\n\
+    cpu=0x0 DSB dom=nsh type=st\n\
+    cpu=0x0 DMB dom=sy type=full\n\
+    cpu=0x0 TLBI op=ripas2le1osnxs xt=0x4000\n\
+    cpu=0x0 TLBI op=alle1\n\
+    cpu=0x0 W pa=0x40200000 val=0x3 order=release old=0x5\n\
+    cpu=0x0 W pa=0x40200000 val=0x3 order=rmw\n\
+    cpu=0x0 HWUPD pa=0x40200000 old=0x3 new=0x403\n\
+    cpu=0x0 DC op=ivac pa=0x40200000 len=0x40\n\
+    cpu=0x0 IC op=ialluis\n\
+    cpu=0x0 IC op=iallu\n\
+    cpu=0x0 LOCK id=0xffffffffffffffff root=0x40100000\n\
+    cpu=0x0 LOCK id=0x1\n\
+    cpu=0x0 UNLOCK id=0xffffffffffffffff\n\
+    cpu=0x0 ALLOC pa=0x40200000 pages=0x2 kind=table\n\
+    cpu=0x0 ALLOC pa=0x40200000 pages=0x2 kind=guest\n\
+    cpu=0x0 ZERO pa=0x40200000 pages=0x1\n\
+    cpu=0x0 OWNER pa=0x40200000 pages=0x1 vm=0x0\n\
+    cpu=0x0 OWNER pa=0x40200000 pages=0x1 vm=0x3 shared=0x1\n\
+    cpu=0x0 FREE pa=0x40200000 pages=0x1\n\
+    cpu=0x0 OP begin=age vm=0x9 ipa=0x1000 pages=0x1\n\
+    cpu=0x0 OP begin=protect vm=0x9 ipa=0x0 pages=0x5 perm=rwx\n\
+    cpu=0x0 OP begin=protect vm=0x9 ipa=0x0 pages=0x5 perm=x\n\
+    cpu=0x0 OP begin=protect vm=0x9 ipa=0x0 pages=0x5 perm=none\n\
+    cpu=0x0 OP end=0x7\n\
+    cpu=0x0 ERET vm=0x1 vcpu=0x2\n\
+    cpu=0x0 EXC vm=0x1 vcpu=0x2 esr=0x5a000000 far=0x8 hpfar=0x10\n\
+    VM vm=0x1 vttbr=0x1000040100000 bbm=0x1\n\
+    VM vm=0x1 vttbr=0x1000040100000\n";
+
+#[test]
+fn what_is_printed_is_what_was_read() {
+    for line in EVENTS.lines() {
+        let Ok(Line::Event(cpu, event)) = parse(line) else { panic!("{line} is no event") };
+        assert_eq!(Printed { cpu, event }.to_string(), line);
+    }
+    for machine in [Machine::TWO, Machine::ALL_TLBIS, Machine::DIRTY, Machine::OLD_CACHES] {
+        let Ok(Line::Machine(read)) = parse(&machine.to_string()) else { panic!("{machine} is no machine") };
+        assert_eq!(parse(&read.to_string()), Ok(Line::Machine(read)));
+        let fields = machine.to_string();
+        let printed = read.to_string();
+        assert!(fields.split(' ').all(|field| printed.split(' ').any(|printed| printed == field)), "{printed}");
+    }
+}
+
+#[test]
+fn an_unused_right_is_not_printed() {
+    let line = "cpu=0x0 OP begin=map vm=0x9 ipa=0x1000 pages=0x1 perm=rw";
+    let Ok(Line::Event(cpu, event)) = parse(line) else { panic!("{line} is no event") };
+    assert_eq!(Printed { cpu, event }.to_string(), line.trim_end_matches(" perm=rw"));
+}
+
+#[test]
+fn a_vm_is_no_cpus_doing() {
+    second_line_is_refused("cpu=0x0 VM vm=0x1 vttbr=0x1000040100000");
 }

@@ -17,5 +17,6 @@ mod cases;
 mod documents;
 mod format;
 mod generated;
+mod hidden;
 mod programs;
 mod scene;

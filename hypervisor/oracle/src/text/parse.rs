@@ -174,7 +174,6 @@ fn vm<'l>(fields: &Fields<'l>) -> Result<Event, Malformed<'l>> {
 
 fn event<'l>(name: &'l str, fields: &Fields<'l>) -> Result<Event, Malformed<'l>> {
     Ok(match name {
-        "VM" => vm(fields)?,
         "W" => Event::Store {
             slot: fields.slot()?,
             new: fields.number("val")?,

@@ -1,7 +1,8 @@
 //! R5, R5a, R5b and R51: a block becomes a table, and a table a block.
 
 use crate::scene::{
-    ACCESSED, EXECUTE_NEVER, GIB, IPA, MIB, Machine, NO_CACHING, OUTPUT, PAGE, Page, SOFTWARE, Scene, Vm, WRITE, table,
+    ACCESSED, DIRTY_MANAGED, EXECUTE_NEVER, GIB, IPA, MIB, Machine, NO_CACHING, OUTPUT, PAGE, Page, SOFTWARE, Scene,
+    Vm, WRITE, table,
 };
 
 fn block_on(machine: Machine) -> (Scene, Page) {
@@ -358,4 +359,19 @@ fn r51_a_gibibyte_split_straight_into_pages() {
     by_break(&mut s, block, child);
     s.dsb("ishst").close(block.vm);
     s.fails(&["R31", "R51", "R30", "R29", "R32"]);
+}
+
+#[test]
+fn r51_a_split_loses_that_a_neighbour_is_dirty() {
+    for (change, is_wrong) in [(WRITE, true), (0, false)] {
+        let (mut s, vm) = Scene::with_vm(Machine::DIRTY);
+        let block = s.map_as(vm, GIB, 2, |word| word | DIRTY_MANAGED);
+        s.begin("unmap", 1, GIB + MIB, 1).lock(1);
+        let child = s.child_of(block);
+        s.w(child + 256 * 8, 0);
+        let word = s.read(child + 257 * 8);
+        s.w(child + 257 * 8, word & !change);
+        s.rmw(block.slot, 0).flush_ipa(block.ipa).release(block.slot, table(child)).dsb("ishst").close(vm);
+        if is_wrong { s.fails(&["R51"]) } else { s.passes() }
+    }
 }

@@ -294,3 +294,60 @@ fn r38_walks_that_look_past_the_caches() {
 fn r38_walks_that_are_not_shared() {
     with_walk_attributes(|vtcr| vtcr & !(0b11 << 12)).fails(&["R38"]);
 }
+
+/// Maps four new pages, cleaned as given.
+fn four_exposed_after(cleans: &[(u64, u64)]) -> Scene {
+    let (mut s, vm) = Scene::with_vm(OLD);
+    s.begin("map", 1, IPA, 4).lock(1);
+    let pa = s.raw_frames(4);
+    s.zero(pa, 4).owner(pa, 4, 1);
+    cleans.iter().for_each(|(from, to)| _ = s.dc("cvac", pa + from, to - from));
+    s.dsb("ish");
+    for number in 0..4 {
+        let (slot, word) = (s.slot(vm, IPA + number * PAGE, 3), s.leaf(pa + number * PAGE, 3));
+        s.w(slot, word);
+    }
+    s.dsb("ishst").close(vm);
+    s
+}
+
+#[test]
+fn r36_cleaned_in_parts_that_are_no_pages() {
+    let (end, half) = (4 * PAGE, PAGE / 2);
+    four_exposed_after(&[(0, end)]).passes();
+    four_exposed_after(&[(0, half), (half, PAGE + half), (PAGE + half, end)]).passes();
+    four_exposed_after(&[(0, half), (half, 3 * PAGE + half), (3 * PAGE + half, end)]).passes();
+    four_exposed_after(&[(0, half), (half, PAGE), (PAGE, 2 * PAGE), (2 * PAGE, end)]).passes();
+    for gap in 0..8 {
+        let (from, to) = (gap * half, (gap + 1) * half);
+        four_exposed_after(&[(0, from), (to, end)]).fails(&["R36"]);
+    }
+}
+
+#[test]
+fn r29a_the_neighbour_of_what_is_cleaned_is_left_alone() {
+    let (mut s, vm) = Scene::with_vm(OLD);
+    s.begin("map", 1, IPA, 1).lock(1);
+    let pa = s.raw_frames(2);
+    s.zero(pa, 2).owner(pa, 2, 1).dc("cvac", pa + PAGE, PAGE).dsb("ish").dc("cvac", pa, PAGE);
+    let (slot, word) = (s.slot(vm, IPA, 3), s.leaf(pa + PAGE, 3));
+    s.w(slot, word).dsb("ishst").close(vm);
+    s.passes();
+}
+
+#[test]
+fn r37_overwritten_after_it_was_made_coherent() {
+    let machine = Machine { idc: false, ..Machine::TWO };
+    let coherent = |s: &mut Scene, pa: u64| _ = s.dc("cvau", pa, PAGE).dsb("ish");
+    executable_after(machine, coherent).passes();
+    let overwritten = |s: &mut Scene, pa: u64| _ = s.dc("cvau", pa, PAGE).dsb("ish").zero(pa, 1).dsb("ish");
+    executable_after(machine, overwritten).fails(&["R37"]);
+}
+
+#[test]
+fn r37_the_instructions_of_the_only_cpu_are_invalidated() {
+    let one = Machine { idc: false, dic: false, ..Machine::ONE };
+    let local = |s: &mut Scene, pa: u64| _ = s.dc("cvau", pa, PAGE).dsb("ish").ic("iallu").dsb("ish");
+    executable_after(one, local).passes();
+    executable_after(Machine { cpus: 2, ..one }, local).fails(&["R37"]);
+}

@@ -208,3 +208,95 @@ fn r27e_more_vms_than_a_cpu_is_remembered_for() {
     }
     s.passes();
 }
+
+#[test]
+fn r27b_a_vm_without_a_tree_runs_on_another_vms() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    s.switch(vm).eret(3, 7);
+    s.fails(&["R27b"]);
+}
+
+#[test]
+fn r27e_what_is_invalidated_for_another_vmid_does_not_help() {
+    let mut s = Scene::new(Machine::ONE);
+    let (first, second) = (s.vm(1), s.vm(2));
+    s.switch(first).eret(1, 0).exc(1, 0).switch(second).resume(second).stop(second).tlbi("vmalle1").dsb("nsh").isb();
+    s.switch(first).eret(1, 1);
+    s.fails(&["R27e"]);
+}
+
+#[test]
+fn r27e_what_is_invalidated_on_another_cpu_does_not_help() {
+    let (mut s, _) = Scene::with_vm(Machine::TWO);
+    s.on(1).eret(1, 1).exc(1, 1).on(0).dsb("nsh").tlbi("vmalle1").dsb("nsh").isb().on(1).eret(1, 5);
+    s.fails(&["R27e"]);
+}
+
+#[test]
+fn r27f_the_host_has_both_bits_set() {
+    let hcr = Machine::TWO.hcr() | TGE;
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.open("unmap", page).break_(page).msr("hcr_el2", hcr).isb().flush_ipa(page.ipa);
+    s.msr("hcr_el2", Machine::TWO.hcr()).isb().close(page.vm);
+    s.passes();
+}
+
+#[test]
+fn r27f_what_is_not_stage_1_is_the_guests_all_the_same() {
+    let hcr = Machine::TWO.hcr() | E2H;
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    for cpu in 0..2 {
+        s.on(cpu).lock(1).msr("vtcr_el2", Machine::TWO.vtcr(39, 1)).msr("vttbr_el2", vm.vttbr()).msr("hcr_el2", hcr);
+        s.isb().unlock(1).eret(1, cpu as u32).exc(1, cpu as u32);
+    }
+    s.on(0);
+    let page = s.map(vm, IPA, 3);
+    s.open("unmap", page).break_(page).msr("hcr_el2", hcr | TGE).isb().flush_vmid();
+    s.msr("hcr_el2", hcr).isb().close(vm);
+    s.passes();
+}
+
+/// A VM has had more VMIDs than are remembered one by one, with entries under each; then another VM gets one of them, after
+/// `flush` under nobody's tables.
+fn worn(vmid: u64, flush: impl Fn(&mut Scene, Vm)) -> Scene {
+    let mut s = Scene::new(Machine::ONE);
+    let vm = s.vm(1);
+    s.map(vm, IPA, 3);
+    for vmid in 100..180 {
+        let vm = vm.renumbered(vmid);
+        s.bind(vm).switch(vm).resume(vm).stop(vm);
+    }
+    flush(&mut s, vm);
+    let other = s.tree(2, vmid, 39, 1);
+    s.switch(other).eret(2, 9);
+    s
+}
+
+#[test]
+fn r27_vmids_that_are_forgotten_one_by_one_are_not_forgotten_at_all() {
+    for vmid in 100..179 {
+        worn(vmid, |_, _| {}).fails(&["R27"]);
+    }
+    worn(99, |_, _| {}).passes();
+    worn(180, |_, _| {}).passes();
+    worn(100 + 256, |_, _| {}).passes();
+}
+
+#[test]
+fn r27_vmids_that_are_forgotten_are_invalidated() {
+    worn(101, |s, _| _ = s.flush_all()).passes();
+    worn(101, |s, vm| _ = s.switch(vm.renumbered(101)).flush_vmid()).fails(&["R27"]);
+    let elsewhere = |vmid| {
+        move |s: &mut Scene, _| {
+            let nobody = s.tree(63, vmid, 39, 1);
+            s.switch(nobody).flush_vmid();
+            let parked = s.tree(62, 62, 39, 1);
+            s.switch(parked);
+        }
+    };
+    worn(101, elsewhere(101)).passes();
+    for other in [100, 102, 165, 37] {
+        worn(101, elsewhere(other)).fails(&["R27"]);
+    }
+}

@@ -259,3 +259,49 @@ fn r24_memory_that_is_not_cached() {
 fn r24_a_device_whose_accesses_are_never_slow() {
     remap_with_xs(|word| device(quick(word)), [true, true]).passes();
 }
+
+#[test]
+fn r25_a_range_that_does_not_reach_the_next_page_that_was_taken() {
+    let (mut s, vm) = Scene::with_vm(ALL);
+    let (near, far) = (s.map(vm, 0x40_0000, 3), s.map(vm, 0x40_8000, 3));
+    s.begin("unmap", 1, near.ipa, 16).lock(1).break_(near).break_(far);
+    s.flush_range(Range::pairs(near.ipa, 1).operand()).close(vm);
+    s.fails(&["R25"]);
+}
+
+#[test]
+fn r8_one_address_of_two_that_were_taken() {
+    let (mut s, vm) = Scene::with_vm(ALL);
+    let (near, far) = (s.map(vm, 0x40_0000, 3), s.map(vm, 0x40_8000, 3));
+    s.begin("unmap", 1, near.ipa, 16).lock(1).break_(near).break_(far).flush_ipa(near.ipa).close(vm);
+    s.fails(&["R8"]);
+}
+
+#[test]
+fn r8_a_range_says_nothing_of_another_cpus_page() {
+    let (mut s, vm) = Scene::with_vm(ALL);
+    let (near, far) = (s.map(vm, 0x40_0000, 3), s.map(vm, 0x40_8000, 3));
+    s.on(1).begin("unmap", 1, far.ipa, 1).lock(1).break_(far).dsb("ishst").unlock(1);
+    s.on(0).begin("unmap", 1, near.ipa, 1).lock(1).break_(near).flush_range(Range::pairs(near.ipa, 1).operand());
+    s.close(vm).on(1).end(0);
+    s.fails(&["R8"]);
+}
+
+#[test]
+fn r15_a_table_by_its_first_address_and_a_leaf_below_it_elsewhere() {
+    let (mut s, vm) = Scene::with_vm(ALL);
+    let page = s.map(vm, 0x40_8000, 3);
+    let parent = s.slot(vm, page.ipa, 2);
+    s.begin("unmap", 1, 0x40_0000, 512).lock(1).w(parent, 0).flush_ipa(0x40_0000).close(vm);
+    s.fails(&["R15"]);
+}
+
+#[test]
+fn r8_a_leaf_below_another_table_than_the_one_that_was_invalidated() {
+    let (mut s, vm) = Scene::with_vm(ALL);
+    let (below, beside) = (s.map(vm, 0x40_8000, 3), s.map(vm, 0x60_8000, 3));
+    let parent = s.slot(vm, below.ipa, 2);
+    s.begin("unmap", 1, 0x40_0000, 1024).lock(1).break_(below).w(parent, 0).break_(beside);
+    s.flush_each(&[Page { ipa: 0x40_0000, ..below }, below]).close(vm);
+    s.fails(&["R8"]);
+}

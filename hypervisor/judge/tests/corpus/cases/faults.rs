@@ -189,3 +189,50 @@ fn r40_served_at_the_page_after_the_one_that_hpfar_says() {
     s.resume(vm).abort(1, 0, TRANSLATION, IPA + 4 * PAGE).begin("fault", 1, IPA, 4);
     s.fails(&["R40"]);
 }
+
+/// A fault whose exit was by the given ESR_EL2, on a page that is there, is told to the guest.
+fn refused_after(change: impl Fn(u64) -> u64, esr: u64) -> Scene {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    s.map_as(vm, IPA, 3, change);
+    s.resume(vm).say(format!("EXC vm=0x1 vcpu=0x0 esr={esr:#x} far=0x0 hpfar={:#x}", IPA >> 8));
+    s.begin("fault", 1, IPA, 1).end(1);
+    s
+}
+
+const FETCH_ABORT: u64 = 0x20 << 26 | 1 << 25;
+
+#[test]
+fn r39_faults_that_are_no_reason_to_try_again() {
+    const SYNCHRONOUS_EXTERNAL: u64 = 0x10;
+    const ALIGNMENT: u64 = 0x21;
+    refused_after(|word| word, DATA_ABORT | SYNCHRONOUS_EXTERNAL).passes();
+    refused_after(|word| word, DATA_ABORT | ALIGNMENT).passes();
+    // HVC #7.
+    refused_after(|word| word, 0x5a00_0007).passes();
+}
+
+#[test]
+fn r39_a_load_from_what_may_be_read() {
+    refused_after(|word| word & !WRITE, DATA_ABORT | PERMISSION).fails(&["R39"]);
+}
+
+#[test]
+fn r39_the_walk_of_a_fetch_reads_what_is_not_to_be_executed() {
+    refused_after(|word| word, FETCH_ABORT | ON_WALK | TRANSLATION).fails(&["R39"]);
+    refused_after(|word| word, FETCH_ABORT | PERMISSION).passes();
+}
+
+#[test]
+fn r39_what_is_refused_and_was_no_fault() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.resume(page.vm).abort(1, 0, TRANSLATION, page.ipa).open("unmap", page).unlock(1).end(1);
+    s.passes();
+}
+
+#[test]
+fn r40_a_call_leaves_no_address() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.resume(page.vm).say(format!("EXC vm=0x1 vcpu=0x0 esr=0x5a000007 far=0x0 hpfar={:#x}", IPA >> 8));
+    s.begin("fault", 1, IPA + 9 * PAGE, 1).end(0);
+    s.passes();
+}

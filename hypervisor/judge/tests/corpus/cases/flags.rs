@@ -1,6 +1,6 @@
 //! R20 to R23: access flags, dirty state, and walks that set them.
 
-use crate::scene::{ACCESSED, DIRTY_MANAGED, HA, HD, IPA, Machine, Page, Scene, Vm, WRITE};
+use crate::scene::{ACCESSED, DIRTY_MANAGED, HA, HD, IPA, Machine, PAGE, Page, Scene, Vm, WRITE, judged};
 
 fn one_page() -> (Scene, Page) {
     Scene::with_page(Machine::TWO)
@@ -256,4 +256,30 @@ fn r39_a_store_to_what_may_become_dirty_is_served() {
         s.resume(vm).abort(1, 0, 0x0f | STORE, IPA).begin("fault", 1, IPA, 1).end(1);
         if is_wrong { s.fails(&["R39"]) } else { s.passes() }
     }
+}
+
+#[test]
+fn r20_aged_lazily_elsewhere_is_told_of_once() {
+    let (mut s, page) = one_page();
+    let other = s.map(page.vm, page.ipa + 8 * PAGE, 3);
+    s.change("age", page, page.word & !ACCESSED, |s| s.dsb("ishst"));
+    s.change("age", other, other.word & !ACCESSED, |s| s.flush_ipa(other.ipa));
+    assert_eq!(judged(&s.text()).warnings.len(), 1);
+    s.warns(&["R20"]);
+}
+
+#[test]
+fn r20_aged_lazily_and_unmapped_as_if_nothing_were_cached() {
+    let (mut s, page) = one_page();
+    s.change("age", page, page.word & !ACCESSED, |s| s.dsb("ishst"));
+    s.open("unmap", page).break_(page).dsb("ish").close(page.vm);
+    s.fails(&["R20"]);
+}
+
+#[test]
+fn r20_aged_lazily_and_then_looked_at() {
+    let (mut s, page) = one_page();
+    s.change("age", page, page.word & !ACCESSED, |s| s.dsb("ishst"));
+    s.open("commit", page).close(page.vm);
+    s.warns(&["R20"]);
 }

@@ -406,3 +406,42 @@ fn r8_an_invalidation_before_the_break_that_was_for_another_vmid() {
     s.switch(first).open("unmap", page).tlbi_ipa("ipas2e1is", page.ipa).break_(page).dsb("ish").close(second);
     s.fails(&["R8"]);
 }
+
+#[test]
+fn r9_too_early_though_something_else_is_left_of_the_vmid() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    let other = s.map(page.vm, page.ipa + 8 * PAGE, 3);
+    s.begin("unmap", 1, page.ipa, 16).lock(1).break_(other).dsb("ishst");
+    s.tlbi_ipa("ipas2e1is", page.ipa).break_(page).dsb("ish").tlbi_ipa("ipas2e1is", other.ipa).dsb("ish");
+    s.tlbi("vmalle1is").dsb("ish").close(page.vm);
+    s.fails(&["R9"]);
+}
+
+#[test]
+fn r8_an_invalidation_that_was_for_what_was_there_before() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.remap(page, |s| s.flush_ipa(page.ipa));
+    s.open("unmap", page).break_(page).dsb("ish").close(page.vm);
+    s.fails(&["R8"]);
+}
+
+const OUTER: Machine = Machine::ALL_TLBIS;
+
+#[test]
+fn r10_an_inner_barrier_does_not_complete_an_outer_form() {
+    remap_after(OUTER, |s, _| _ = s.dsb("ish").tlbi("vmalls12e1os").dsb("ish")).fails(&["R10"]);
+    remap_after(OUTER, |s, _| _ = s.dsb("ish").tlbi("vmalls12e1os").dsb("ish").dsb("osh")).passes();
+}
+
+#[test]
+fn r10_an_inner_form_beside_an_outer_one() {
+    for order in [["vmalls12e1is", "vmalls12e1os"], ["vmalls12e1os", "vmalls12e1is"]] {
+        remap_after(OUTER, |s, _| _ = s.dsb("ish").tlbi(order[0]).tlbi(order[1]).dsb("ish")).passes();
+    }
+    // Once it is complete the next one waits for its own barrier.
+    let again = |s: &mut Scene, page: Page| {
+        s.dsb("ish").tlbi("vmalle1os").dsb("osh").tlbi_ipa("ipas2e1is", page.ipa).dsb("ish");
+        s.tlbi("vmalle1is").dsb("ish");
+    };
+    remap_after(OUTER, again).passes();
+}

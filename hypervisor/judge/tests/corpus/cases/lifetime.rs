@@ -225,3 +225,15 @@ fn r33a_what_another_cpu_takes_after_the_lock_is_that_ones() {
     s.make(page.slot, page.word).break_(page).dsb("ishst").unlock(1).on(1).end(0).on(0).flush_ipa(page.ipa);
     s.passes();
 }
+
+#[test]
+fn r33_the_neighbours_of_a_page_that_is_still_held() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let pages = s.map_run(vm, IPA, 3, 3, |word| word);
+    for other in [pages[0], pages[2]] {
+        s.unmap(other);
+    }
+    s.open("decommit", pages[1]).break_(pages[1]).dsb("ish").give_back(pages[0].pa, 1).give_back(pages[2].pa, 1);
+    s.flush_ipa(pages[1].ipa).close(vm);
+    s.passes();
+}

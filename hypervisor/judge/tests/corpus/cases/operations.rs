@@ -1,6 +1,6 @@
 //! R50 to R52: what an operation promises when it ends, what it may touch, and what it may not forget.
 
-use crate::scene::{IPA, Machine, PAGE, Page, Scene, Vm, WRITE};
+use crate::scene::{EXECUTE_NEVER, IPA, Machine, PAGE, Page, Scene, Vm, WRITE, XN_SPLIT};
 
 fn pages(count: u64) -> (Scene, Vm, Vec<Page>) {
     let (mut s, vm) = Scene::with_vm(Machine::TWO);
@@ -184,4 +184,33 @@ fn r52_what_is_owed_is_forgotten() {
         s.dsb("ish").tlbi("vmalle1is").dsb("ish");
     };
     interrupted(|_| {}, later).fails(&["R52"]);
+}
+
+#[test]
+fn r50_a_right_to_execute_is_left() {
+    for (left, is_wrong) in [("r", true), ("x", true), ("rx", false), ("rwx", false)] {
+        let (mut s, vm) = Scene::with_vm(Machine::TWO);
+        s.map_as(vm, IPA, 3, |word| word & !WRITE & !EXECUTE_NEVER);
+        s.say(format!("OP begin=protect vm=0x1 ipa={IPA:#x} pages=0x1 perm={left}")).end(0);
+        if is_wrong { s.fails(&["R50"]) } else { s.passes() }
+    }
+}
+
+#[test]
+fn r50_a_part_of_the_right_to_execute_is_as_good_as_all_of_it() {
+    // The CPU cannot tell the two apart.
+    let apart = Machine { xnx: true, ..Machine::TWO };
+    let (mut s, vm) = Scene::with_vm(apart);
+    s.map_as(vm, IPA, 3, |word| word & !WRITE & !EXECUTE_NEVER | XN_SPLIT);
+    s.say(format!("OP begin=protect vm=0x1 ipa={IPA:#x} pages=0x1 perm=rx")).end(0);
+    s.passes();
+}
+
+#[test]
+fn r52_what_is_owed_elsewhere_is_no_business_of_an_interrupted_operation() {
+    let (mut s, vm, pages) = pages(8);
+    s.lock(1).break_(pages[6]).unlock(1);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages[..4]).unlock(1).resume(vm).stop(vm).lock(1);
+    s.flush_each(&pages[..4]).close(vm);
+    s.passes();
 }

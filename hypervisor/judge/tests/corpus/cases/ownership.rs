@@ -1,6 +1,6 @@
 //! R34 and R35: whose frames are, and what is in them.
 
-use crate::scene::{DEVICE, IPA, MEM_ATTR, Machine, PAGE, Page, Scene, WRITE};
+use crate::scene::{DEVICE, IPA, MEM_ATTR, Machine, PAGE, Page, Scene, WRITE, judged};
 
 /// Maps 8 pages that were taken with `pages` of them zeroed from the first.
 fn mapped_after_zeroing(pages: u64) -> Scene {
@@ -220,4 +220,54 @@ fn r35_a_device_has_no_owner() {
     let slot = s.slot(other, 0, 3);
     s.w(slot, device).dsb("ishst").close(other);
     s.passes();
+}
+
+#[test]
+fn r35_the_same_owner_again_is_nobody_new() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.owner(page.pa, 1, 1).open("unmap", page).break_(page).dsb("ish").owner(page.pa, 1, 1);
+    s.flush_ipa(page.ipa).close(page.vm);
+    s.passes();
+}
+
+/// Returns on how many lines something is wrong.
+fn wrong_lines(s: &Scene) -> usize {
+    let mut lines: Vec<_> = judged(&s.text()).violations.iter().map(|found| found.line).collect();
+    lines.dedup();
+    lines.len()
+}
+
+#[test]
+fn r35_what_is_mapped_stays_mapped_whatever_the_allocator_says() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.free(page.pa, 1);
+    assert_eq!(wrong_lines(&s), 1);
+    s.alloc(page.pa, 1, "guest");
+    assert_eq!(wrong_lines(&s), 2);
+    s.alloc(page.pa, 1, "guest").alloc(page.pa, 1, "guest");
+    assert_eq!(wrong_lines(&s), 4);
+    s.open("unmap", page).break_(page).flush_ipa(page.ipa).close(page.vm).free(page.pa, 1);
+    assert_eq!(wrong_lines(&s), 4);
+}
+
+#[test]
+fn r30_a_page_of_the_hypervisors_that_several_may_map() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    s.begin("map", 1, IPA, 1).lock(1);
+    let pa = s.raw_frames(1);
+    s.zero(pa, 1).share(pa, 1, 0).dsb("ishst");
+    let (slot, word) = (s.slot(vm, IPA, 3), s.leaf(pa, 3) & !WRITE);
+    s.w(slot, word).dsb("ishst").close(vm);
+    s.passes();
+}
+
+#[test]
+fn r30_a_page_of_the_hypervisors() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    s.begin("map", 1, IPA, 1).lock(1);
+    let pa = s.raw_frames(1);
+    s.zero(pa, 1).owner(pa, 1, 0).dsb("ishst");
+    let (slot, word) = (s.slot(vm, IPA, 3), s.leaf(pa, 3));
+    s.w(slot, word).dsb("ishst").close(vm);
+    s.fails(&["R30"]);
 }

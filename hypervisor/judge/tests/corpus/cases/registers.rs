@@ -220,3 +220,35 @@ fn r45_registers_of_a_cpu_whose_stage_2_is_off() {
     s.msr("vtcr_el2", 0).msr("vttbr_el2", vm.vttbr()).msr("hcr_el2", Machine::TWO.hcr() & !1).isb();
     s.passes();
 }
+
+#[test]
+fn r48_a_vcpu_that_stays_needs_no_broadcast() {
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    s.lock(1).msr("vtcr_el2", OLD).msr("vttbr_el2", vm.vttbr()).msr("hcr_el2", Machine::TWO.hcr() & !(1 << 9)).isb();
+    s.unlock(1);
+    (0..3).for_each(|_| _ = s.eret(1, 0).exc(1, 0));
+    s.passes();
+}
+
+#[test]
+fn r48_a_vcpu_of_another_vm_is_another_vcpu() {
+    let mut s = Scene::new(Machine::TWO);
+    let (first, second) = (s.tree(1, 1, 39, 1), s.tree(2, 2, 39, 1));
+    for cpu in 0..2 {
+        s.on(cpu).lock(1).msr("vtcr_el2", OLD).msr("vttbr_el2", first.vttbr());
+        s.msr("hcr_el2", Machine::TWO.hcr() & !(1 << 9)).isb().unlock(1);
+    }
+    s.on(0).eret(1, 0).exc(1, 0);
+    s.on(1).switch(second).eret(2, 0).exc(2, 0);
+    s.on(0).eret(1, 0);
+    s.passes();
+}
+
+#[test]
+fn r26_what_was_mapped_is_gone_before_the_width_changes() {
+    let (mut s, page) = Scene::with_page(Machine::ONE);
+    s.lock(1).w(page.vm.root + 8 * (IPA >> 30), 0).flush_vmid().unlock(1);
+    s.msr("vtcr_el2", OLD + 1).isb().resume(page.vm);
+    s.passes();
+}

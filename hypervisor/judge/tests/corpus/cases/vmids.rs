@@ -316,3 +316,39 @@ fn r27_a_barrier_that_is_not_wide_enough_and_then_one_that_is() {
     s.lock(0x99).bind(vm).switch(vm).unlock(0x99).resume(vm);
     s.passes();
 }
+
+#[test]
+fn r27_rolled_over_by_a_form_that_does_not_wait_for_all() {
+    let mut s = Scene::new(Machine { cpus: 1, ..Machine::ALL_TLBIS });
+    let (first, second) = (s.vm(1), s.vm(2));
+    s.map(second, IPA, 3);
+    let nobody = s.tree(63, 63, 39, 1);
+    s.switch(nobody).dsb("ish").tlbi("alle1isnxs").dsb("ish").isb();
+    s.switch(first.renumbered(2)).eret(1, 0);
+    s.fails(&["R27"]);
+}
+
+#[test]
+fn r27_a_vmid_whose_tables_are_gone_but_not_invalidated() {
+    let mut s = Scene::new(Machine::ONE);
+    let first = s.vm(1);
+    s.map(first, IPA, 3);
+    s.lock(1).w(first.root + 8 * (IPA >> 30), 0).dsb("ishst").unlock(1);
+    let second = s.tree(2, 1, 39, 1);
+    s.switch(second).eret(2, 0);
+    s.fails(&["R27"]);
+}
+
+#[test]
+fn r27_the_page_of_a_root_is_another_vms_root() {
+    let mut s = Scene::new(Machine::ONE);
+    let first = s.vm(1);
+    let page = s.map(first, IPA, 3);
+    let nobody = s.tree(63, 63, 39, 1);
+    s.unmap(page).switch(nobody).flush_all().free(first.root, 1).alloc(first.root, 1, "table").zero(first.root, 1);
+    s.dsb("ishst");
+    let second = Vm { id: 2, vmid: 2, ..first };
+    s.bind(second).switch(second).eret(2, 0).exc(2, 0);
+    s.map(second, IPA, 3);
+    s.passes();
+}
