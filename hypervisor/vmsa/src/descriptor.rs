@@ -153,7 +153,7 @@ pub struct Codec {
 
 impl Codec {
     /// Bit 0 of a descriptor: without it the other bits mean nothing to the hardware.
-    pub const VALID: u64 = 1 << 0;
+    pub const VALID: u64 = 1;
 
     /// Returns the encoding on a machine of which all that is used that it has.
     pub fn of(features: &Features) -> Self {
@@ -418,5 +418,42 @@ mod tests {
         for bad in [1 << 51, 1 << 53, 1 << 56 | 1 << 7] {
             assert_eq!(PLAIN.decode(page | bad, Level::L3), Entry::Malformed(page | bad), "{bad:#x}");
         }
+        let executable = page & !(1 << 54);
+        assert_eq!(PLAIN.decode(executable | 1 << 53, Level::L3), Entry::Malformed(executable | 1 << 53));
+    }
+
+    #[test]
+    fn a_block_that_is_not_aligned_is_malformed() {
+        let block =
+            PLAIN.encode(Entry::Leaf(Leaf { output: Hpa(0), attributes: Attributes::normal(Perms::READ) }), Level::L2);
+        assert!(matches!(PLAIN.decode(block | 0x20_0000, Level::L2), Entry::Leaf(_)));
+        assert_eq!(PLAIN.decode(block | 0x10_0000, Level::L2), Entry::Malformed(block | 0x10_0000));
+    }
+
+    #[test]
+    fn what_the_hardware_may_use_is_live() {
+        let leaf = Leaf { output: Hpa(0), attributes: Attributes::normal(Perms::READ) };
+        assert!(Entry::Table(Hpa(0)).is_live() && Entry::Leaf(leaf).is_live());
+        assert!(!Entry::Invalid.is_live() && !Entry::Malformed(0x7fd).is_live());
+    }
+
+    #[test]
+    fn dirty_state_is_the_hardwares_where_it_keeps_it() {
+        let is_kept = |dirty| Codec::of(&Features { dirty, ..Features::default() }).hardware_dirty;
+        let levels = [DirtyLevel::None, DirtyLevel::AccessFlag, DirtyLevel::Dirty];
+        assert_eq!(levels.map(is_kept), [false, false, true]);
+    }
+
+    #[test]
+    fn a_leaf_lets_through_what_it_grants_once_no_flag_has_to_be_set() {
+        let page = Attributes::normal(Perms::READ | Perms::WRITE);
+        assert!(page.allows(Perms::READ) && page.allows(Perms::WRITE) && page.allows(Perms::READ | Perms::WRITE));
+        assert!(!page.allows(Perms::EXECUTE));
+        let unseen = Attributes { accessed: false, ..page };
+        assert!(!unseen.allows(Perms::READ));
+        let clean = Attributes { dirty: Dirty::Clean, ..page };
+        assert!(clean.allows(Perms::READ) && !clean.allows(Perms::WRITE));
+        let dirty = Attributes { dirty: Dirty::Dirty, ..page };
+        assert!(dirty.allows(Perms::WRITE) && !dirty.allows(Perms::WRITE | Perms::EXECUTE));
     }
 }

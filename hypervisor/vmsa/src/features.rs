@@ -150,4 +150,23 @@ mod tests {
         };
         assert_eq!(Features::decode(&id), all);
     }
+
+    /// DDI 0487, D19 "ID_AA64MMFR0_EL1", "ID_AA64MMFR1_EL1", "ID_AA64MMFR2_EL1": PARange, HAFDBS and BBM.
+    #[test]
+    fn fields_of_many_values_are_told_apart() {
+        let with = |mmfr0, mmfr1, mmfr2| {
+            let id = IdRegisters {
+                id_aa64mmfr0_el1: mmfr0,
+                id_aa64mmfr1_el1: mmfr1,
+                id_aa64mmfr2_el1: mmfr2,
+                ..IdRegisters::default()
+            };
+            Features::decode(&id)
+        };
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|range| with(range, 0, 0).pa_bits), [32, 36, 40, 42, 44, 48, 48]);
+        let dirty = [DirtyLevel::None, DirtyLevel::AccessFlag, DirtyLevel::Dirty, DirtyLevel::Dirty];
+        assert_eq!([0, 1, 2, 3].map(|level| with(0, level, 0).dirty), dirty);
+        let bbm = [BbmLevel::BreakFirst, BbmLevel::NoTranslationCaching, BbmLevel::Direct];
+        assert_eq!([0, 1, 2].map(|level| with(0, 0, level << 52).bbm), bbm);
+    }
 }
