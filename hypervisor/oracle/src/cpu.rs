@@ -6,7 +6,7 @@ use crate::event::Domain;
 use crate::fact::{Fact, Wasted};
 use crate::note::Stamp;
 use crate::operation::Operation;
-use crate::tree::Control;
+use crate::tree::{Control, vmid_of};
 use crate::violation::Place;
 
 /// How many CPUs the oracle can tell apart.
@@ -139,9 +139,7 @@ impl Cpu {
 
     /// Returns the VMID that invalidations are for, or `None` while that is being changed.
     pub(crate) fn vmid(&self) -> Option<u16> {
-        // A trace may begin after VTCR was set: VMIDs have 16 bits then.
-        let control = Control::new(self.vtcr.effective.unwrap_or(1 << 19), 0);
-        self.vttbr.effective.filter(|_| !self.vttbr.is_pending()).map(|vttbr| control.vmid(vttbr))
+        self.vttbr.effective.filter(|_| !self.vttbr.is_pending()).map(vmid_of)
     }
 
     /// Tells whether what was stamped is ordered before what this CPU stores now; `others` is the CPU that did it.

@@ -8,7 +8,7 @@ use crate::event::Register;
 use crate::facts::Pool;
 use crate::note::{Notes, OutOfRoom};
 use crate::rule::Rule;
-use crate::tree::{Control, Tree, root_of, vtcr_flaw, walks_are_coherent};
+use crate::tree::{Control, Tree, root_of, vmid_of, vtcr_flaw, walks_are_coherent};
 use crate::violation::Finding;
 
 const HCR_FWB: u64 = 1 << 46;
@@ -68,7 +68,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let tree = self.tree_at(root_of(vttbr), control)?;
         self.shape(cpu, tree, control, read)?;
         let is_live = self.trees.get(tree).is_some_and(|tree| tree.live != 0);
-        let vmid = control.vmid(vttbr);
+        let vmid = vmid_of(vttbr);
         self.trees.give_vmid(tree, vmid);
         let context = self.trees.context(vmid, tree, control).ok_or(OutOfRoom)?;
         context.loaded |= bit(cpu);
@@ -150,8 +150,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             its.bbm = bbm.map_or(its.bbm, |bbm| bbm.min(self.machine.bbm));
         }
         // A VMID of 0 is none: it was taken from the VM.
-        if vttbr >> 48 != 0 {
-            self.trees.give_vmid(tree, (vttbr >> 48) as u16);
+        if vmid_of(vttbr) != 0 {
+            self.trees.give_vmid(tree, vmid_of(vttbr));
         }
         match vtcr {
             Some(vtcr) => self.shape_early(tree, Control::new(vtcr, hcr), read),

@@ -83,16 +83,15 @@ impl Control {
         }
     }
 
-    /// Returns the VMID in a value of VTTBR_EL2.
-    pub(crate) const fn vmid(self, vttbr: u64) -> u16 {
-        let wide = (vttbr >> 48) as u16;
-        if self.vtcr & VTCR_VS != 0 { wide } else { wide & 0xff }
-    }
-
     /// Returns whether VMIDs have 16 bits.
     pub(crate) const fn has_wide_vmids(self) -> bool {
         self.vtcr & VTCR_VS != 0
     }
+}
+
+/// Returns the VMID in a value of VTTBR_EL2. Where VMIDs have 8 bits the others are zero (R27a).
+pub(crate) const fn vmid_of(vttbr: u64) -> u16 {
+    (vttbr >> 48) as u16
 }
 
 /// Returns the root's address in a value of VTTBR_EL2.

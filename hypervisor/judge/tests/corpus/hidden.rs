@@ -29,7 +29,8 @@ impl<'p> Bench<'p> {
         for line in &s.lines_mut()[self.heard..] {
             let Ok(Line::Event(cpu, event)) = parse(line) else { panic!("{line} is no event") };
             let words = &self.words;
-            self.oracle.observe(cpu, &event, |slot| words.get(&slot.0).copied().unwrap_or(0));
+            let is_wrong = self.oracle.observe(cpu, &event, |slot| words.get(&slot.0).copied().unwrap_or(0));
+            assert_eq!(is_wrong, self.oracle.findings().count() != 0);
             self.rules.extend(self.oracle.findings().map(label));
             self.follow(&event);
         }

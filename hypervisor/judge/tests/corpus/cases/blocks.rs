@@ -375,3 +375,34 @@ fn r51_a_split_loses_that_a_neighbour_is_dirty() {
         if is_wrong { s.fails(&["R51"]) } else { s.passes() }
     }
 }
+
+/// A page of a full table gets a right back that the others have, and all become a block; `other` is page 100.
+fn merged_around(other: impl Fn(u64) -> u64, block: impl Fn(u64) -> u64) -> Scene {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let pages = s.map_run(vm, GIB, 3, 512, |word| word);
+    s.lock(1).w(pages[100].slot, other(pages[100].word)).flush_vmid().unlock(1);
+    let parent = s.slot(vm, GIB, 2);
+    s.begin("protect", 1, GIB + 9 * PAGE, 1).lock(1).w(parent, 0).flush_vmid();
+    s.w(parent, block(s.leaf(pages[0].pa, 2))).dsb("ishst").close(vm);
+    s
+}
+
+#[test]
+fn r51_a_merge_keeps_the_neighbours() {
+    merged_around(|word| word, |word| word).passes();
+}
+
+#[test]
+fn r51_a_merge_gives_a_neighbour_a_right() {
+    merged_around(|word| word & !WRITE, |word| word).fails(&["R51"]);
+}
+
+#[test]
+fn r51_a_merge_takes_a_right_of_all_neighbours() {
+    merged_around(|word| word, |word| word & !WRITE).fails(&["R51"]);
+}
+
+#[test]
+fn r51_a_merge_enters_what_was_not_there() {
+    merged_around(|_| 0, |word| word).fails(&["R51"]);
+}

@@ -285,8 +285,10 @@ fn r27_vmids_that_are_forgotten_one_by_one_are_not_forgotten_at_all() {
 
 #[test]
 fn r27_vmids_that_are_forgotten_are_invalidated() {
-    worn(101, |s, _| _ = s.flush_all()).passes();
-    worn(101, |s, vm| _ = s.switch(vm.renumbered(101)).flush_vmid()).fails(&["R27"]);
+    for vmid in [101, 170] {
+        worn(vmid, |s, _| _ = s.flush_all()).passes();
+        worn(vmid, |s, vm| _ = s.switch(vm.renumbered(vmid)).flush_vmid()).fails(&["R27"]);
+    }
     let elsewhere = |vmid| {
         move |s: &mut Scene, _| {
             let nobody = s.tree(63, vmid, 39, 1);
@@ -295,8 +297,40 @@ fn r27_vmids_that_are_forgotten_are_invalidated() {
             s.switch(parked);
         }
     };
-    worn(101, elsewhere(101)).passes();
-    for other in [100, 102, 165, 37] {
-        worn(101, elsewhere(other)).fails(&["R27"]);
+    for vmid in [101, 170] {
+        worn(vmid, elsewhere(vmid)).passes();
+        for other in [vmid - 1, vmid + 1, vmid - 64, vmid + 64, vmid + 256] {
+            worn(vmid, elsewhere(other)).fails(&["R27"]);
+        }
     }
+}
+
+#[test]
+fn r27_more_vms_come_and_go_than_are_remembered_at_a_time() {
+    let mut s = Scene::new(Machine::ONE);
+    let nobody = s.tree(99, 99, 39, 1);
+    for id in 1..=80 {
+        let vm = s.tree(id, id.into(), 39, 1);
+        s.enter(vm).switch(nobody).flush_all().free(vm.root, 1);
+    }
+    s.passes();
+}
+
+#[test]
+fn r53_more_vms_than_are_remembered() {
+    let mut s = Scene::new(Machine::ONE);
+    for id in 1..=70 {
+        let vm = s.tree(id, id.into(), 39, 1);
+        s.enter(vm);
+    }
+    s.fails(&["R53"]);
+}
+
+#[test]
+fn r27c_a_cpu_that_has_no_tables_yet() {
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    s.on(0).enter(vm);
+    s.on(1).exc(1, 1).msr("vtcr_el2", Machine::TWO.vtcr(39, 1)).msr("vttbr_el2", vm.vttbr()).isb();
+    s.passes();
 }

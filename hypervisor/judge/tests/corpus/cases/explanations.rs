@@ -86,3 +86,29 @@ fn r50_the_events_that_led_to_it() {
     let all: Vec<_> = lines.map(|(number, line)| format!("  {number}: {line}")).collect();
     assert_eq!(told.lines().collect::<Vec<_>>(), all[all.len() - 32..]);
 }
+
+#[test]
+fn r8_where_it_is() {
+    let (s, page, _) = unmapped_by(|s, _| _ = s.dsb("ishst"));
+    let place = format!("slot {:#x}, IPA {IPA:#x}, VMID 0x1, level 3", page.slot);
+    let held = format!("TLBs may hold {IPA:#x}..{:#x}", IPA + PAGE);
+    let expected = format!("what an entry was has not been invalidated: {place}; {held}");
+    assert_eq!(judged(&s.text()).violations[0].text, expected);
+}
+
+#[test]
+fn r35_what_exactly_and_which_frame() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.free(page.pa, 1);
+    let text = &judged(&s.text()).violations[0].text;
+    assert!(text.ends_with(&format!(" (a tree leads there), frame {:#x}", page.pa)), "{text}");
+}
+
+#[test]
+fn r33_which_frame_a_stale_entry_leads_to() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.open("decommit", page).break_(page).dsb("ish").free(page.pa, 1);
+    let all = judged(&s.text()).violations;
+    let frame = format!(", frame {:#x}; TLBs may hold", page.pa);
+    assert!(all.iter().any(|found| found.rule == "R33") && all.iter().all(|found| found.text.contains(&frame)));
+}

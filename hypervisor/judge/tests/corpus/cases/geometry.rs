@@ -144,3 +144,45 @@ fn r47_a_small_root_is_in_a_page_all_the_same() {
     let vm = Vm { id: 1, vmid: 1, root: ROOT, bits: 31, start: 1 };
     entered(Machine::TWO, 1, vtcr(31, 1), vm.vttbr()).passes();
 }
+
+#[test]
+fn r45_wider_addresses_than_the_machines() {
+    for (parange, is_wrong) in [(40, true), (42, true), (44, false)] {
+        let mut s = Scene::new(Machine { parange, ..Machine::TWO });
+        let vm = s.tree(1, 1, 43, 1);
+        s.enter(vm);
+        if is_wrong { s.fails(&["R45"]) } else { s.passes() }
+    }
+}
+
+#[test]
+fn r45_level_0_on_a_machine_of_44_bits() {
+    let mut s = Scene::new(Machine { parange: 44, ..Machine::TWO });
+    let vm = s.tree(1, 1, 44, 0);
+    s.enter(vm);
+    s.passes();
+}
+
+#[test]
+fn r31_every_width_of_output_addresses() {
+    for (ps, bits) in [(0, 32), (1, 36), (2, 40), (3, 42), (4, 44)] {
+        for (address, is_wrong) in [(1 << (bits - 1), false), (1 << bits, true)] {
+            let mut s = Scene::new(Machine::TWO);
+            let vm = s.tree(1, 1, 39, 1);
+            let vtcr = Machine::TWO.vtcr(39, 1) & !(0b111 << 16) | ps << 16;
+            s.msr("vtcr_el2", vtcr).msr("vttbr_el2", vm.vttbr()).msr("hcr_el2", Machine::TWO.hcr()).isb();
+            s.lock(1);
+            let (slot, word) = (s.slot(vm, 0, 3), s.leaf(address, 3));
+            s.w(slot, word).dsb("ishst").unlock(1);
+            if is_wrong { s.fails(&["R31"]) } else { s.passes() }
+        }
+    }
+}
+
+#[test]
+fn r50_what_is_beyond_the_root_is_nothing() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    s.map(vm, 2 << 30, 3);
+    s.begin("unmap", 1, 1 << 39, 1).end(0);
+    s.passes();
+}

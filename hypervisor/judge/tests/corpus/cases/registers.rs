@@ -252,3 +252,11 @@ fn r26_what_was_mapped_is_gone_before_the_width_changes() {
     s.msr("vtcr_el2", OLD + 1).isb().resume(page.vm);
     s.passes();
 }
+
+#[test]
+fn r26_every_bit_that_translations_depend_on() {
+    let hcr = Machine::TWO.hcr();
+    for bit in [2, 12, 31, 32, 33, 46] {
+        changed(Machine::TWO, "hcr_el2", hcr ^ 1 << bit, |s| s).fails(&["R26"]);
+    }
+}
