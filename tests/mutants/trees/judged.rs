@@ -116,7 +116,8 @@ fn begin(step: &Step) -> Event {
         Step::Map(..) | Step::Put(..) | Step::Access(..) => (Work::Map, None),
         Step::Unmap(_) | Step::UnmapAndTell(_) if ranges.len() > 1 => (Work::Decommit, None),
         Step::Unmap(_) | Step::UnmapAndTell(_) => (Work::Unmap, None),
-        Step::Protect(_, perms) => (Work::Protect, Some(*perms)),
+        Step::Protect(_, perms) | Step::Own(_, _, perms) => (Work::Protect, Some(*perms)),
+        Step::Share(_) => (Work::Protect, None),
         Step::Age(_) => (Work::Age, None),
         Step::Harvest(_) => (Work::Harvest, None),
     };
