@@ -241,16 +241,23 @@ impl<M: Machine> System<M> {
     pub(crate) fn zero_memory(&self, vmos: &mut Vmos, id: MemoryId, offset: u64, len: u64) -> Result<(), Status> {
         let end = offset + len;
         let (first_whole, end_whole) = (offset.div_ceil(PAGE_SIZE), end >> PAGE_SHIFT);
-        let is_pinned = vmos.is_pinned(id, first_whole, end_whole);
-        if vmos[id].backing == Backing::Paged && first_whole < end_whole && !is_pinned {
+        let can_take = |vmos: &Vmos, first: u64, end: u64| {
+            vmos[id].backing == Backing::Paged && first < end && !vmos.is_pinned(id, first, end)
+        };
+        if can_take(vmos, first_whole, end_whole) {
             self.decommit(vmos, id, first_whole, end_whole)?;
         }
         let mut at = offset;
         while let Some((number, _)) = vmos[id].next_page(at >> PAGE_SHIFT).filter(|(n, _)| n << PAGE_SHIFT < end) {
             let from = at.max(number << PAGE_SHIFT);
             let to = end.min((number + 1) << PAGE_SHIFT);
-            let frame = self.page_for_write(vmos, id, number)?;
-            self.zero_bytes(frame.add(from % PAGE_SIZE), to - from);
+            if to - from == PAGE_SIZE && can_take(vmos, number, number + 1) {
+                // One of the others is pinned.
+                self.decommit(vmos, id, number, number + 1)?;
+            } else {
+                let frame = self.page_for_write(vmos, id, number)?;
+                self.zero_bytes(frame.add(from % PAGE_SIZE), to - from);
+            }
             at = to;
             if at == end {
                 break;

@@ -39,6 +39,20 @@ impl Vmos {
         pins.any(|pin| pin.first < end && first < pin.end)
     }
 
+    /// Checks that a range of the VMO can be pinned.
+    ///
+    /// # Errors
+    ///
+    /// - OUT_OF_RANGE: not all of it is in the VMO.
+    /// - INVALID_ARGS: CONTIGUOUS, and the VMO is not.
+    pub(crate) fn check_pin(&self, vmo: VmoId, options: PinOptions, offset: u64, size: u64) -> Result<(), Status> {
+        let view = self.view(vmo);
+        if options.contains(PinOptions::CONTIGUOUS) && self[view.memory].backing == Backing::Paged {
+            return Err(Status::INVALID_ARGS);
+        }
+        if view.holds(offset, size) { Ok(()) } else { Err(Status::OUT_OF_RANGE) }
+    }
+
     fn pin_reserved(&mut self, koid: u64, vmo: VmoId, first: u64, end: u64) -> PinId {
         let memory = self[vmo].memory;
         let next = self[memory].first_pin;
@@ -78,8 +92,7 @@ impl<M: Machine> System<M> {
     ///
     /// # Errors
     ///
-    /// - OUT_OF_RANGE: not all of it is in the VMO.
-    /// - INVALID_ARGS: CONTIGUOUS, and the VMO is not.
+    /// - As [`Vmos::check_pin`] says.
     /// - NO_MEMORY: there is no frame for a page, or for the bookkeeping.
     pub(crate) fn pin(
         &self,
@@ -89,13 +102,8 @@ impl<M: Machine> System<M> {
         offset: u64,
         size: u64,
     ) -> Result<PinId, Status> {
+        vmos.check_pin(vmo, options, offset, size)?;
         let view = vmos.view(vmo);
-        if options.contains(PinOptions::CONTIGUOUS) && vmos[view.memory].backing == Backing::Paged {
-            return Err(Status::INVALID_ARGS);
-        }
-        if !view.holds(offset, size) {
-            return Err(Status::OUT_OF_RANGE);
-        }
         let supply = self.supply(vmos[view.memory].payer);
         vmos.pins.reserve(supply, 1)?;
         let (first, end) = (view.page(offset), view.page(offset) + size / PAGE_SIZE);

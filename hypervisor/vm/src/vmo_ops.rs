@@ -131,9 +131,11 @@ impl<M: Machine> System<M> {
         if matches!(memory.backing, Backing::Device(_)) && memory.cache == policy {
             return Ok(());
         }
-        let has_family = vmo.family.child_count > 0 || vmo.family.parent.is_some() || memory.relatives.is_some();
+        let has_family = vmo.family.child_count > 0 || vmo.family.parent.is_some();
+        // Others that show the memory need not be of the family any more: their common parent may be gone.
+        let is_shown = memory.users > 1 || memory.relatives.is_some();
         let is_lost = memory.committed_pages > 0 && memory.cache != CachePolicy::Cached;
-        if vmo.mapping_count > 0 || memory.first_pin.is_some() || has_family || is_lost {
+        if vmo.mapping_count > 0 || memory.first_pin.is_some() || has_family || is_shown || is_lost {
             return Err(Status::BAD_STATE);
         }
         // What caches hold is brought to memory, where those look who do not look there.

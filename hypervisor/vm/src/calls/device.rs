@@ -90,8 +90,10 @@ impl<M: Machine> Caller<'_, M> {
             return Err(Status::INVALID_ARGS);
         }
         let len = count.checked_mul(8).ok_or(Status::INVALID_ARGS)?;
-        let buffer = Writer::new(self.system, self.id, buffer, len, len)?;
         let PinRequest { vmo, options, offset, size, .. } = *request;
+        // The buffer takes memory, and a call that is refused takes none.
+        self.system.lock_vmos().check_pin(vmo, options, offset, size)?;
+        let buffer = Writer::new(self.system, self.id, buffer, len, len)?;
         let pin = self.system.pin(&mut self.system.lock_vmos(), vmo, options, offset, size)?;
         let told = self.tell_addresses(pin, count, &buffer).and_then(|()| self.give_pin(pin));
         if told.is_err() {
