@@ -1,12 +1,10 @@
 //! A guest without instructions: it calls, and touches memory, through the hypervisor's own entries.
 
+use std::ops::Deref;
+
 use abi::stats::{COUNT, Counter};
 use abi::{Call, ChildOptions, InfoVmo, Rights, Startup, Status, VmOptions, VmarOp, VmoOp};
-use checked::Checked;
-use stage2::Mmu;
-use tests::{Sim, put_in_use};
-use vm::{ExitCause, Fault, Machine, Outcome, System, VmConfig, VmId};
-use vmsa::{Access, FaultKind, Features, Ipa, Perms};
+use vm::Outcome;
 use zerocopy::FromBytes;
 
 pub(crate) const P: u64 = 4096;
@@ -17,26 +15,15 @@ pub(crate) const PLACED: VmOptions = VmOptions::SPECIFIC;
 /// What a VMAR of the tests may do.
 pub(crate) const CAN_ALL: VmOptions = VmOptions::CAN_MAP_ACCESS.union(VmOptions::CAN_MAP_SPECIFIC);
 
-/// ESR_EL2 after `HVC #0`.
-const HVC: u64 = 0x5a00_0000;
+/// A guest, with calls for tests.
+pub(crate) struct Guest(tests::Guest);
 
-/// Returns ESR_EL2 after an abort that stage 2 makes of an access at level 3.
-fn abort(access: Access, kind: FaultKind) -> u64 {
-    const INSTRUCTION_ABORT: u64 = 0x20 << 26;
-    const DATA_ABORT: u64 = 0x24 << 26;
-    let status = if kind == FaultKind::Permission { 0xf } else { 0x7 };
-    status
-        | 1 << 25
-        | match access {
-            Access::Execute => INSTRUCTION_ABORT,
-            Access::Read => DATA_ABORT,
-            Access::Write => DATA_ABORT | 1 << 6,
-        }
-}
+impl Deref for Guest {
+    type Target = tests::Guest;
 
-pub(crate) struct Guest {
-    pub(crate) system: System<Checked<Sim>>,
-    pub(crate) id: VmId,
+    fn deref(&self) -> &tests::Guest {
+        &self.0
+    }
 }
 
 pub(crate) fn documented() -> Guest {
@@ -63,27 +50,16 @@ impl Guest {
 
     /// Makes a guest on a machine with `bytes` of memory.
     pub(crate) fn with_memory(arguments: &str, bytes: usize) -> Self {
-        let sim = Sim::new(Features { pa_bits: 48, ..Features::default() }, bytes);
-        let ram = sim.memory().range();
-        // SAFETY: the memory is the simulated machine's, which moves into the system and nobody else uses; it is a part of this
-        // process, its addresses serve as the physical ones, and their provenance is exposed.
-        let system = unsafe { System::new(sim.checked(), &[ram]) }.expect("memory enough");
-        let config = VmConfig::default().with_arguments(arguments).expect("good arguments");
-        let id = system.create_vm(&config).expect("memory enough");
-        let guest = Self { system, id };
-        guest.resume();
-        guest
+        Self(tests::Guest::new(arguments, bytes))
     }
 
     /// Calls with `x1` to `x8`, the rest of them 0.
     pub(crate) fn call(&self, call: Call, arguments: &[u64]) -> Result<[u64; 3], Status> {
         let mut args = [0; 8];
         args[..arguments.len()].copy_from_slice(arguments);
-        self.leave(HVC, 0);
-        let Outcome::Return { status, results, .. } = self.system.call(self.id, call, &args) else {
+        let Outcome::Return { status, results, .. } = self.hypercall(call, &args) else {
             panic!("{call:?} ended the VM");
         };
-        self.resume();
         status.ok().map(|()| results)
     }
 
@@ -131,70 +107,6 @@ impl Guest {
     /// Returns a copy of the handle without some of its rights.
     pub(crate) fn without(&self, handle: u64, rights: Rights, gone: Rights) -> u64 {
         self.call(Call::HandleDuplicate, &[handle, u64::from((rights - gone).bits())]).unwrap()[0]
-    }
-
-    /// Accesses the page at `ipa` as an instruction would: through the tables, with a fault where they do not allow it.
-    pub(crate) fn touch(&self, ipa: u64, access: Access) -> bool {
-        let perms = match access {
-            Access::Read => Perms::READ,
-            Access::Write => Perms::WRITE,
-            Access::Execute => Perms::EXECUTE,
-        };
-        for _ in 0..3 {
-            let kind = match self.seen(ipa) {
-                Some((_, seen)) if seen.contains(perms) => return true,
-                Some(_) => FaultKind::Permission,
-                None => FaultKind::Translation,
-            };
-            self.leave(abort(access, kind), ipa);
-            let outcome = self.system.fault(self.id, Ipa(ipa), access, kind);
-            self.resume();
-            if outcome == Fault::Abort {
-                return false;
-            }
-        }
-        panic!("{ipa:#x} faults for ever");
-    }
-
-    /// Goes on in the guest: the oracle and the machine have nothing to say.
-    pub(crate) fn resume(&self) {
-        let (machine, vttbr) = (self.system.machine(), self.system.vttbr(self.id));
-        if machine.vttbr() != vttbr {
-            put_in_use(machine, self.system.geometry(self.id), vttbr);
-        }
-        machine.told_entering(self.id, machine.cpu());
-        let course = self.sim().course().unwrap_or_default();
-        assert_eq!(self.sim().violations(), Vec::<String>::new(), "{course}");
-    }
-
-    /// Leaves the guest, for the reason that ESR_EL2 tells.
-    fn leave(&self, esr: u64, ipa: u64) {
-        let machine = self.system.machine();
-        // HPFAR_EL2 holds the page's number from bit 4 on.
-        machine.told_left(self.id, machine.cpu(), ExitCause { esr, far: ipa, hpfar: ipa >> 12 << 4 });
-    }
-
-    pub(crate) fn sim(&self) -> &Sim {
-        self.system.machine().inner()
-    }
-
-    fn seen(&self, ipa: u64) -> Option<(vmsa::Hpa, Perms)> {
-        let (vttbr, geometry) = (self.system.vttbr(self.id), self.system.geometry(self.id));
-        self.sim().agreed(vttbr, geometry, Ipa(ipa)).expect("CPUs agree")
-    }
-
-    pub(crate) fn store(&self, ipa: u64, value: u64) -> bool {
-        let is_done = self.touch(ipa, Access::Write);
-        if let Some((frame, _)) = self.seen(ipa).filter(|_| is_done) {
-            self.sim().memory().set_word(frame.add(ipa % P), value);
-        }
-        is_done
-    }
-
-    pub(crate) fn load(&self, ipa: u64) -> Option<u64> {
-        let is_done = self.touch(ipa, Access::Read);
-        let (frame, _) = self.seen(ipa).filter(|_| is_done)?;
-        Some(self.sim().memory().word(frame.add(ipa % P)))
     }
 
     /// Returns the level of the entry that the walk of `ipa` ends at, and whether that is a leaf.

@@ -5,6 +5,7 @@ mod children;
 mod chunks;
 mod faults;
 mod fusing;
+mod fuzz;
 mod guest;
 mod handles;
 mod loads;

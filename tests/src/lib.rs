@@ -5,6 +5,8 @@ mod access;
 mod contexts;
 mod fact;
 mod faulty;
+pub mod fuzz;
+mod guest;
 mod machine;
 mod memory;
 mod mmu;
@@ -20,6 +22,7 @@ mod view;
 mod walker;
 
 pub use faulty::{Fault, Faulty};
+pub use guest::Guest;
 pub use memory::Memory;
 pub use mmu::put_in_use;
 pub use sim::Sim;

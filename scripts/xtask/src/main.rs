@@ -2,6 +2,7 @@
 //! pages that show a trace.
 
 mod cargo;
+mod fuzz;
 mod images;
 mod judge;
 mod report;
@@ -34,6 +35,7 @@ enum Task {
     Judge(judge::Options),
     Report(report::Options),
     Survivors(survivors::Options),
+    Fuzz(fuzz::Options),
     /// Builds the hypervisor and the guests, and prints where they are
     Build,
 }
@@ -60,6 +62,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Judge(options) => judge::run(&options),
         Task::Report(options) => report::run(&options),
         Task::Survivors(options) => survivors::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Build => images::build_all().map(|images| {
             images.iter().for_each(|image| println!("{}", image.display()));
             ExitCode::SUCCESS

@@ -106,6 +106,9 @@ fn collect(selection: &Selection, full: bool) -> Result<(Vec<Test>, Option<PathB
     let wants_mutants = selection.has(mutants::name());
     let images = (wants_qemu || wants_mutants).then(images::build_guests_for_tests).transpose()?;
     let mut tests = if wants_host || wants_qemu { harness::list_all(images.as_deref(), full)? } else { Vec::new() };
+    if full && wants_host {
+        tests.push(harness::fuzzer()?);
+    }
     tests.retain(|test| selection.has(&test.name));
     let boots = wants_mutants || tests.iter().any(|test| test.name.starts_with("qemu/"));
     Ok((tests, images.filter(|_| boots)))

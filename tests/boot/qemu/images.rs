@@ -38,6 +38,11 @@ impl Images {
         self.dir.join("unmap-in-c")
     }
 
+    /// Returns the guest that replays programs.
+    pub(crate) fn replay(&self) -> PathBuf {
+        self.dir.join("replay")
+    }
+
     /// Reads the conformance guest's list of its cases, and puts them in order.
     pub(crate) fn cases(&self) -> Result<Vec<Case>> {
         read_cases(&self.conformance())

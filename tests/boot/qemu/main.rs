@@ -10,6 +10,7 @@ mod images;
 mod linux_image;
 mod machine;
 mod refusals;
+mod replay;
 mod script;
 mod tour;
 mod trace;
@@ -27,13 +28,14 @@ fn main() {
 }
 
 fn all(images: &Images) -> Vec<Trial> {
-    let families: [fn(&Images) -> Vec<Trial>; 8] = [
+    let families: [fn(&Images) -> Vec<Trial>; 9] = [
         tour::trials,
         conformance::trials,
         c_guest::trials,
         machine::trials,
         linux_image::trials,
         refusals::trials,
+        replay::trials,
         script::trials,
         trace::trials,
     ];

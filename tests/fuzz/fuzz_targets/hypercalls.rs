@@ -1,0 +1,4 @@
+//! Whatever a guest does with calls, accesses and stores.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tests::fuzz::run(bytes));
