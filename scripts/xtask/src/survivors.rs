@@ -1,8 +1,9 @@
 //! `cargo xtask survivors`: cargo-mutants over the crates that the rules are made of, and the reasons of what it finds.
 //!
-//! It changes an operator, a constant or a whole function of the sources at a time, and runs the tests: first those of the crate
-//! itself, which take seconds, and for what survives them the suites on the simulated machine. What survives both has a reason in
-//! `tests/survivors.json`, or fails.
+//! It changes an operator, a constant or a whole function of the sources at a time, and runs the tests: first those that are
+//! about the crate and take a second, and for what survives them all suites that can reach it. What survives both has a reason
+//! in `tests/survivors.json`, or fails. A change costs a build and a second of tests, about ten seconds: `--shard` and `--file`
+//! take a part of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,43 @@ use serde_json::Value;
 
 use crate::cargo;
 
-/// The crates whose every line is changed.
-const PACKAGES: [&str; 3] = ["vmsa", "stage2", "oracle"];
-/// The packages whose tests are run for what the crate's own tests let pass.
-const SUITES: [&str; 2] = ["judge", "tests"];
+/// Tests that are run for a change: of which packages, and which of them.
+struct Tests {
+    packages: &'static str,
+    arguments: &'static [&'static str],
+}
+
+/// The crates whose every line is changed, each with the tests that notice most of it in a second.
+const CRATES: [(&str, Tests); 3] = [
+    ("vmsa", Tests { packages: "vmsa", arguments: &[] }),
+    (
+        "stage2",
+        Tests {
+            packages: "stage2,tests",
+            arguments: &[
+                "--lib",
+                "--test",
+                "tables",
+                "--",
+                "--skip",
+                "small_scope",
+                "--skip",
+                "random",
+                "--skip",
+                "verdicts",
+            ],
+        },
+    ),
+    (
+        "oracle",
+        Tests {
+            packages: "judge",
+            arguments: &["--tests", "--", "--skip", "generated::sequence", "--skip", "programs"],
+        },
+    ),
+];
+/// The tests that are run for what those let pass.
+const SUITES: Tests = Tests { packages: "vmsa,stage2,judge,tests", arguments: &[] };
 /// What cargo-mutants ends with when all are caught, when some are missed, and when some run too long.
 const CAUGHT: i32 = 0;
 const MISSED: i32 = 2;
@@ -54,12 +88,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("test survivors ... ignored, cargo-mutants is not installed: cargo install cargo-mutants --locked");
         return Ok(ExitCode::SUCCESS);
     }
-    let out = cargo::workspace().join("target").join("survivors");
-    fs::create_dir_all(&out)?;
-    mutate(&out, &PACKAGES, &options.further)?;
-    mutate(&out, &SUITES, &[&["--iterate".to_owned()], &options.further[..]].concat())?;
     let reasons = read_reasons(&cargo::workspace().join("tests").join("survivors.json"))?;
-    let survivors = read_survivors(&out.join("mutants.out").join("missed.txt"))?;
+    let mut survivors = Vec::new();
+    for (package, first) in &CRATES {
+        survivors.extend(survivors_of(package, first, &options.further)?);
+    }
     let unexplained: Vec<&Survivor> = survivors.iter().filter(|survivor| !has_reason(survivor, &reasons)).collect();
     for Survivor { file, line, name } in &unexplained {
         println!("no test notices, and no reason is given: {}:{line}: {name}", file.display());
@@ -75,14 +108,33 @@ fn is_installed() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Has every change of the crates tested by the packages' tests.
-fn mutate(out: &Path, tested_by: &[&str], further: &[String]) -> Result<()> {
+/// Returns the changes of a crate that no test notices.
+fn survivors_of(package: &str, first: &Tests, further: &[String]) -> Result<Vec<Survivor>> {
+    let out = cargo::workspace().join("target").join("survivors").join(package);
+    // What an earlier run has caught would not be tried again.
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    let missed = out.join("mutants.out").join("missed.txt");
+    mutate(&out, package, first, further)?;
+    if missed.exists() && !read_survivors(&missed)?.is_empty() {
+        mutate(&out, package, &SUITES, &[&["--iterate".to_owned()], further].concat())?;
+    }
+    if missed.exists() { read_survivors(&missed) } else { Ok(Vec::new()) }
+}
+
+/// Has the changes of a crate tested.
+fn mutate(out: &Path, package: &str, tests: &Tests, further: &[String]) -> Result<()> {
+    println!("note: the changes of `{package}`, by the tests of {}", tests.packages);
     let mut command: Command = cargo::cargo();
     command.args(["mutants", "--no-shuffle", "--cap-lints", "true", "--output"]).arg(out);
-    command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    command.args(["--test-package", &tested_by.join(",")]).args(further);
-    // The target folder of the changed copy is its own.
-    command.env_remove("CARGO_TARGET_DIR");
+    command.args(["--package", package, "--test-package", tests.packages]).args(further);
+    if !tests.arguments.is_empty() {
+        command.arg("--").args(tests.arguments);
+    }
+    // The target folder of the changed copy is its own; nobody looks at what it holds with a debugger.
+    command.env_remove("CARGO_TARGET_DIR").env("CARGO_PROFILE_DEV_DEBUG", "none");
     let status = command.status().context("cargo-mutants cannot be started")?;
     match status.code() {
         Some(CAUGHT | MISSED | TIMED_OUT) => Ok(()),
