@@ -237,3 +237,10 @@ fn an_unused_right_is_not_printed() {
 fn a_vm_is_no_cpus_doing() {
     second_line_is_refused("cpu=0x0 VM vm=0x1 vttbr=0x1000040100000");
 }
+
+#[test]
+fn a_right_may_be_spelt_twice() {
+    const TWICE: &str = "cpu=0x0 OP begin=protect vm=0x9 ipa=0x0 pages=0x5 perm=rrwwxx";
+    assert!(parse(TWICE).is_ok());
+    assert_eq!(parse(TWICE), parse("cpu=0x0 OP begin=protect vm=0x9 ipa=0x0 pages=0x5 perm=rwx"));
+}
