@@ -66,10 +66,8 @@ impl Run<'_> {
             return Ok(());
         }
         for handle in handles {
-            if !crate::WITHOUT_TOPICS.contains(&Topic::HandleCount) {
-                let topic = u64::from(u32::from(Topic::HandleCount));
-                self.call(Call::ObjectGetInfo, &args(&[handle, topic, SCRATCH, 4]))?;
-            }
+            let topic = u64::from(u32::from(Topic::HandleCount));
+            self.call(Call::ObjectGetInfo, &args(&[handle, topic, SCRATCH, 4]))?;
             let is_vmo = self.model.kind_of(handle) == Some(HandleKind::Vmo);
             let Some(size) = self.model.vmo_size(handle).filter(|_| is_vmo) else { continue };
             self.call(Call::ObjectGetInfo, &args(&[handle, u64::from(u32::from(Topic::Vmo)), SCRATCH, 176]))?;
@@ -114,16 +112,10 @@ impl Run<'_> {
 
     fn restore_policy(&mut self, ram: u64) -> Result<(), Stop> {
         let policy = u64::from(u32::from(CachePolicy::Cached));
-        match crate::WITHOUT.contains(&Call::VmoSetCachePolicy) {
-            true => Ok(()),
-            false => self.call(Call::VmoSetCachePolicy, &args(&[ram, policy])).map(drop),
-        }
+        self.call(Call::VmoSetCachePolicy, &args(&[ram, policy])).map(drop)
     }
 
     fn restore_name(&mut self, ram: u64) -> Result<(), Stop> {
-        if crate::WITHOUT.contains(&Call::ObjectSetProperty) {
-            return Ok(());
-        }
         if self.guest.store(RAM_BASE, u64::from_le_bytes(*b"ram\0\0\0\0\0")) {
             self.model.poke(RAM_BASE, b"ram\0\0\0\0\0");
             let name = u64::from(u32::from(Property::Name));

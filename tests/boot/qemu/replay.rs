@@ -5,7 +5,7 @@ mod format;
 mod image;
 mod record;
 
-use abi::{Call, Topic};
+use abi::Call;
 use libtest_mimic::{Failed, Trial};
 use model::{Config, Dialect};
 use qemu::Machine;
@@ -16,8 +16,6 @@ use crate::images::Images;
 
 /// The calls that are not made: what a device's registers hold is not the model's.
 const WITHOUT: &[Call] = &[Call::VmoCreatePhysical];
-/// The topics that are not served yet.
-const WITHOUT_TOPICS: &[Topic] = &[];
 
 /// Where programs work, and the step that makes the region.
 const FIELD: u64 = 0x8000_0000;

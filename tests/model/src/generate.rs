@@ -22,8 +22,6 @@ const MOST_IN_ALL: usize = 3000;
 pub struct World {
     /// The calls that are not made.
     pub without: &'static [Call],
-    /// The topics of `object_get_info` that are not asked for.
-    pub without_topics: &'static [Topic],
     /// Whether the program runs in the VM itself: the root VMAR, the RAM and free places are left alone then.
     pub is_inside: bool,
 }
@@ -106,10 +104,7 @@ impl Generator<'_> {
                     let values = self.given.values(arguments);
                     let is_apart =
                         !self.world.is_inside || is_certain(*call, arguments) && self.is_inside(*call, &values);
-                    self.has_topic(*call, &values)
-                        && is_apart
-                        && self.is_affordable(*call, &values)
-                        && !self.model.is_open(*call, &values)
+                    is_apart && self.is_affordable(*call, &values) && !self.model.is_open(*call, &values)
                 }
                 _ => true,
             };
@@ -207,11 +202,6 @@ impl Generator<'_> {
             && self.model.kind_of(values[0]) == Some(HandleKind::Vm);
         let is_left_alone = !is_startup && !is_unaligned && !is_counted && !self.model.may_choose(call, values);
         is_left_alone && !values.iter().any(|value| is_near(value) || is_kept(value))
-    }
-
-    fn has_topic(&self, call: Call, values: &[u64; 8]) -> bool {
-        let is = |topic: &Topic| values[1] == u64::from(u32::from(*topic));
-        call != Call::ObjectGetInfo || !self.world.without_topics.iter().any(is)
     }
 
     /// Tells whether the call needs no more memory than a small machine has.

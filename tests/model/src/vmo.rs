@@ -111,10 +111,10 @@ impl Model {
 
     /// vmo_create_contiguous(size, alignment log2).
     pub(crate) fn vmo_create_contiguous(&mut self, args: Arguments<'_>) -> Result<Reply> {
-        let size = rounded_size(args.get(0))?;
+        ensure(args.get(0) > 0, Status::INVALID_ARGS)?;
         let align_log2 = args.word(1)?;
-        ensure(size > 0, Status::INVALID_ARGS)?;
         ensure(align_log2 == 0 || (abi::PAGE_SHIFT..64).contains(&align_log2), Status::INVALID_ARGS)?;
+        let size = rounded_size(args.get(0))?;
         Ok(self.give_vmo(Memory::contiguous(size), VmoOptions::empty()))
     }
 

@@ -63,11 +63,11 @@ impl<M: Machine> Caller<'_, M> {
 
     /// vmo_create_contiguous(size, alignment log2): x1 handle.
     pub(super) fn vmo_create_contiguous(&self) -> Result<Reply, Status> {
-        let size = rounded_size(self.arg(0))?;
-        let align_log2 = self.word(1)?;
+        let (size, align_log2) = (self.arg(0), self.word(1)?);
         if size == 0 || !matches!(align_log2, 0 | abi::PAGE_SHIFT..64) {
             return Err(Status::INVALID_ARGS);
         }
+        let size = rounded_size(size)?;
         self.give_vmo(self.system.create_contiguous_vmo(self.id, size, align_log2)?, Rights::DEFAULT_VMO)
     }
 

@@ -4,8 +4,8 @@ use abi::{Call, Status, Topic};
 use model::program::{Action, Argument, Base, Given, Step, render};
 use model::{Access, Config, Generator, Model, P, Random, World};
 
+use super::WITHOUT;
 use super::format::{ADDRESS, CALL, DIGEST, END, FETCH, HANDLES, KOID, KOIDS, LOAD, NEXT, STEPS, STORE, digest};
-use super::{WITHOUT, WITHOUT_TOPICS};
 
 /// The instruction `RET`.
 const RET: u64 = 0xd65f_03c0;
@@ -14,7 +14,7 @@ const LENGTH: u64 = 80;
 /// The most pages that are looked at in the end.
 const MOST_PAGES: usize = 16;
 
-const WORLD: World = World { without: WITHOUT, without_topics: WITHOUT_TOPICS, is_inside: true };
+const WORLD: World = World { without: WITHOUT, is_inside: true };
 
 /// Programs for one boot.
 #[derive(Default)]
