@@ -150,6 +150,12 @@ fn a_physical_vmo_lies_in_what_was_granted() {
     assert_eq!(guest.try_child(vmo, ChildOptions::SNAPSHOT, 0, P), Err(Status::NOT_SUPPORTED));
     assert!(guest.try_child(vmo, ChildOptions::SLICE, P, P).is_ok());
     assert_eq!(guest.info(vmo).flags & 1, 0);
+    // EL2 does not touch a device, cached or not.
+    let cached = make(0x901_0000, P).unwrap();
+    guest.call(Call::VmoSetCachePolicy, &[cached, 0]).unwrap();
+    guest.map(guest.root(), A, cached, 1);
+    assert_eq!(guest.call(Call::HandleCloseMany, &[A, 1]), Err(Status::INVALID_ARGS));
+    assert_eq!(guest.call(Call::DebugRead, &[A, 8]), Err(Status::INVALID_ARGS));
     let none = Guest::new("inspect=on seed=1");
     assert_eq!(none.call(Call::StartupHandle, &[4]), Err(Status::NOT_FOUND));
 }

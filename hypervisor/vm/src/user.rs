@@ -9,7 +9,7 @@ use crate::memory::MemoryId;
 use crate::space::Space;
 use crate::system::{System, VmId};
 use crate::vmo::Vmos;
-use crate::vmo_ops::demand_cached;
+use crate::vmo_ops::{demand_cached, demand_frames};
 
 /// A buffer that a call reads.
 pub(crate) struct Reader<'a, M> {
@@ -109,9 +109,9 @@ fn check(space: &Space, vmos: &Vmos, base: u64, len: u64, perms: Perms) -> Resul
         let mut stretches = space.stretches(id, at).take_while(|stretch| stretch.base < to);
         let last = mapping.vmo_offset.saturating_add(to - 1 - region.base);
         let view = vmos.view(mapping.vmo);
-        // EL2 looks at memory through its caches: what a guest sees without them is no buffer.
-        let is_seen_alike = demand_cached(vmos, view.memory).is_ok();
-        if !stretches.all(|stretch| stretch.perms.contains(perms)) || last >= view.size || !is_seen_alike {
+        // EL2 looks at memory through its caches: what a guest sees without them is no buffer, nor is a device.
+        let is_seen_alike = demand_frames(vmos, view).and_then(|()| demand_cached(vmos, view.memory));
+        if !stretches.all(|stretch| stretch.perms.contains(perms)) || last >= view.size || is_seen_alike.is_err() {
             return Err(Status::INVALID_ARGS);
         }
         at = to;

@@ -70,8 +70,9 @@ impl Model {
         let mut at = base;
         while at < end {
             let (vmo, _) = self.locate(at, access).ok_or(Status::INVALID_ARGS)?;
-            // EL2 does not see what guests see without caches.
-            ensure(self.memory_of(vmo).is_cached(), Status::INVALID_ARGS)?;
+            // EL2 does not see what guests see without caches, nor devices.
+            let memory = self.memory_of(vmo);
+            ensure(memory.is_cached() && memory.kind != Kind::Physical, Status::INVALID_ARGS)?;
             at = (at + 1).next_multiple_of(P);
         }
         Ok(())

@@ -51,6 +51,7 @@ pub(super) fn turns() -> Vec<Turn> {
         large_ranges(),
         largest_blocks(),
         lasting_attributes(),
+        shared_pages(),
     ];
     let steps = parts.into_iter().flatten().enumerate();
     // Odd numbers, spread over the words: what others do meanwhile is drawn by them.
@@ -94,6 +95,20 @@ fn other_memory() -> Steps {
         (2, Step::Put(page(67), ALIGNED, rw)),
         (0, Step::Put(page(66), PAGES, rw)),
         (0, Step::Unmap(vec![pages(64, 8)])),
+    ]
+}
+
+/// Pages that others come to show too, and that are theirs alone again.
+fn shared_pages() -> Steps {
+    let rw = Attributes::normal(READ_WRITE);
+    vec![
+        (0, Step::Map(bytes(0, 2 * MIB), ALIGNED, rw)),
+        (0, Step::Map(pages(1024, 8), PAGES, rw)),
+        (0, Step::Share(vec![bytes(0, 2 * MIB), pages(1026, 2)])),
+        (0, Step::Access(1, page(7), READ)),
+        (1, Step::Own(bytes(0, 2 * MIB), ALIGNED, READ_WRITE)),
+        (0, Step::Own(pages(1026, 1), PAGES, READ_WRITE)),
+        (0, Step::Unmap(vec![bytes(0, 8 * MIB)])),
     ]
 }
 

@@ -148,8 +148,11 @@ impl Player {
     fn digest(&mut self) -> bool {
         let (address, expected) = (self.word(), self.word());
         let words = (address..address + PAGE_SIZE).step_by(8);
-        let seen = words.fold(Some(0), |so_far, at| Some(digest(so_far?, probe::load(at).ok()?)));
-        self.check(seen == Some(expected), format_args!("the page at {address:#x} has the digest {seen:x?}"))
+        let seen = words.map(probe::load).try_fold(0, |so_far, word| word.map(|word| digest(so_far, word)));
+        self.check(
+            seen.is_ok_and(|seen| seen == expected),
+            format_args!("the page at {address:#x} has the digest {seen:x?}"),
+        )
     }
 
     fn begin(&mut self) -> bool {
