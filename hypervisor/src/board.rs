@@ -139,12 +139,20 @@ pub fn virtio_transports(tree: Fdt<'_>) -> impl Iterator<Item = Hpa> {
     transports.filter_map(|node| Some(Hpa(node.reg().ok()??.next()?.address().ok()?)))
 }
 
-/// Tells whether a guest may be given the registers in `region`, pages as a whole: there is no RAM, and nothing of what this
-/// program uses.
+/// Returns where the registers of interrupt controllers are.
+fn interrupt_controllers(tree: Fdt<'_>) -> impl Iterator<Item = Region> {
+    let controllers = tree.root().children().filter(|node| node.property("interrupt-controller").is_some());
+    controllers.filter_map(|node| node.reg().ok().flatten()).flatten().filter_map(region)
+}
+
+/// Tells whether a guest may be given the registers in `region`, pages as a whole: there is no RAM, nothing of what this program
+/// uses, and nothing that interrupts CPUs.
 pub fn may_grant(tree: Fdt<'_>, memory: &Regions, region: Region) -> bool {
     let mut used = uart(tree).into_iter().chain(virtio_transports(tree));
     let is_used = used.any(|registers| region.start.0 <= registers.0 && registers.0 < region.end.0);
-    !is_used && !memory.as_slice().iter().any(|ram| ram.meets(region))
+    !is_used
+        && !interrupt_controllers(tree).any(|registers| registers.meets(region))
+        && !memory.as_slice().iter().any(|ram| ram.meets(region))
 }
 
 fn is_pl011(node: &FdtNode<'_>) -> bool {
@@ -278,7 +286,11 @@ mod tests {
 
     #[test]
     fn guests_are_granted_what_nobody_uses() {
-        let blob = machine().to_dtb();
+        let mut tree = machine();
+        let gic = [pair(0x800_0000, 0x1_0000), pair(0x80a_0000, 0xf6_0000)].concat();
+        tree.root
+            .add_child(node("intc@8000000", [property("interrupt-controller", b"".as_slice()), property("reg", gic)]));
+        let blob = tree.to_dtb();
         let tree = Fdt::new(&blob).unwrap();
         let board = Board::read(tree).unwrap();
         let may = |start: u64, end: u64| may_grant(tree, &board.memory, Region { start: Hpa(start), end: Hpa(end) });
@@ -287,6 +299,7 @@ mod tests {
             assert!(!may(start, end), "{start:#x}");
         }
         assert!(!may(0x7fff_f000, 0x8000_0000));
+        assert!(!may(0x800_0000, 0x800_1000) && !may(0x80b_0000, 0x80b_1000) && may(0x801_0000, 0x802_0000));
     }
 
     #[test]

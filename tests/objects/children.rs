@@ -326,3 +326,25 @@ fn protection_does_not_bring_stores_to_a_shared_page() {
     assert!(guest.store(A, 77));
     assert_eq!((guest.read(vmo, 0), guest.read(copy, 0)), (42, 77));
 }
+
+#[test]
+fn zeroing_nothing_copies_nothing() {
+    let guest = documented();
+    let vmo = guest.vmo(1);
+    guest.write(vmo, 0, 9);
+    let copy = guest.snapshot(vmo, 1);
+    guest.vmo_op(copy, VmoOp::Zero, 100, 0).unwrap();
+    assert_eq!(guest.info(copy).populated_private_bytes, 0);
+    assert_eq!(guest.read(copy, 96), 0);
+}
+
+#[test]
+fn offsets_of_copies_count_through_references() {
+    let guest = documented();
+    let copy = guest.try_child(guest.vmo(1), SNAPSHOT | ChildOptions::RESIZABLE, 1 << 63, P).unwrap();
+    let same = guest.try_child(copy, REFERENCE | ChildOptions::RESIZABLE, 0, 0).unwrap();
+    for vmo in [copy, same] {
+        assert_eq!(guest.call(Call::VmoSetSize, &[vmo, 1 << 63]), Err(Status::INVALID_ARGS));
+        assert_eq!(guest.try_child(vmo, SNAPSHOT, 1 << 63, 0), Err(Status::INVALID_ARGS));
+    }
+}

@@ -184,3 +184,16 @@ fn names_are_cut_and_inherited() {
     guest.call(set, &[vmo, 3, BUFFER, 0]).unwrap();
     assert_eq!(guest.info(vmo).name, [0; 32]);
 }
+
+#[test]
+fn a_pin_that_finds_no_handle_tells_no_address() {
+    let guest = machine();
+    let bti = guest.call(Call::BtiCreate, &[resource(&guest)]).unwrap()[0];
+    let vmo = guest.vmo(1);
+    assert!(guest.store(BUFFER, 5));
+    while guest.call(Call::HandleDuplicate, &[vmo, 1 << 31]).is_ok() {}
+    let options = PinOptions::PERM_READ.bits().into();
+    assert_eq!(guest.call(Call::BtiPin, &[bti, options, vmo, 0, P, BUFFER, 1]), Err(Status::NO_MEMORY));
+    assert_eq!(guest.load(BUFFER), Some(5));
+    assert_eq!(guest.vmo_op(vmo, VmoOp::Decommit, 0, P), Ok(()));
+}

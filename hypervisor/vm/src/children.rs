@@ -132,9 +132,9 @@ impl<M: Machine> System<M> {
         let supply = self.supply(vmos[view.memory].payer);
         vmos.reserve(supply)?;
         let copy = self.copy_pages(vmos, view, offset, size)?;
-        let copy = vmos.memories.insert_reserved(copy);
+        let copy = vmos.memories.insert_reserved(Memory { origin, ..copy });
         vmos.relate(view.memory, copy);
-        Ok(vmos.insert_reserved(self.next_koid(), resizable(options), Kind::Snapshot { origin }, copy))
+        Ok(vmos.insert_reserved(self.next_koid(), resizable(options), Kind::Snapshot, copy))
     }
 
     /// Returns a memory that shares all pages with a part of another one. From now on stores to them fault.
@@ -237,8 +237,7 @@ fn check_snapshot(vmos: &Vmos, new: NewChild) -> Result<u64, Status> {
     if memory.cache != CachePolicy::Cached {
         return Err(Status::BAD_STATE);
     }
-    let before = if let Kind::Snapshot { origin } = kind { origin } else { 0 };
-    let origin = before.checked_add(offset).filter(|origin| origin.checked_add(size).is_some());
+    let origin = memory.origin.checked_add(offset).filter(|origin| origin.checked_add(size).is_some());
     let origin = origin.ok_or(Status::INVALID_ARGS)?;
     match kind {
         Kind::Slice { .. } => Err(Status::NOT_SUPPORTED),

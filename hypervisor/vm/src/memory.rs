@@ -34,6 +34,8 @@ pub(crate) struct Memory {
     pub(crate) cache: CachePolicy,
     /// Bytes, a multiple of the page size.
     pub(crate) size: u64,
+    /// Where in the first original it begins, in bytes, if it is a copy: summed up where it is a copy of a copy.
+    pub(crate) origin: u64,
     /// The VM that pays for its frames. Copies have the same one, so that who frees a shared frame does not matter.
     pub(crate) payer: VmId,
     /// By page number the frame.
@@ -115,6 +117,7 @@ impl Memory {
                 CachePolicy::Cached
             },
             size,
+            origin: 0,
             payer,
             pages: Radix::new(),
             committed_pages,

@@ -95,7 +95,8 @@ impl<'a, M: Machine> Supply<'a, M> {
     }
 
     /// Makes sure that nothing that a guest wrote comes to its pages once they are somebody else's: a line that is dirty in some
-    /// cache, or one that EL2 would read in place of what a guest wrote with its caches off. With FEAT_S2FWB there is none.
+    /// cache, or one that EL2 would read in place of what a guest wrote with its caches off. With FEAT_S2FWB there is none, but of memory that is not cached; and such
+    /// frames are written whole before anybody reads them again.
     fn forget_lines(self, pages: impl IntoIterator<Item = (Hpa, u64)>) {
         if self.machine.features().forced_write_back || planted::is(67) {
             return;

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use abi::{KOID_INVALID, RAM_BASE, Status, VmOptions, VmoOptions};
 use spin::{Mutex, Once};
 use stage2::Stage2;
-use vmsa::{Features, Geometry, Hpa, Ipa, PAGE_SIZE, Perms};
+use vmsa::{Dc, Features, Geometry, Hpa, Ipa, PAGE_SIZE, Perms};
 
 use crate::frames::{Account, Frames, MemoryRange, Use};
 use crate::loads::Loads;
@@ -107,6 +107,8 @@ impl<M: Machine> System<M> {
         let zeros = frames.allocate(Use::Page, &Account::new(1))?;
         machine.told_taken(zeros, 1, Taken::Memory);
         machine.zero(zeros, 1);
+        // Memory that is not cached shows it too, whatever the CPU's features spare elsewhere.
+        machine.clean_caches(zeros, PAGE_SIZE, Dc::CleanInvalidate);
         machine.told_owner(zeros, 1, Owner::Everyone);
         let (records, pages) = frames.own_frames();
         machine.told_taken(records, pages, Taken::Memory);

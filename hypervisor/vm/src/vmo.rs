@@ -1,7 +1,8 @@
 //! VMOs: what handles and mappings name. Each shows a [memory](Memory), whole or a part of it.
 //!
 //! All VMOs and memories are behind one lock, [`Vmos`]'s: what it guards is a page's being there, and what a fault enters in a
-//! tree under it stays true until the page is taken away under it. Long work takes the lock anew for each chunk.
+//! tree under it stays true until the page is taken away under it. Operations on ranges take the lock anew for each chunk; copies,
+//! pins and new sizes are made under one hold.
 
 use abi::{KOID_INVALID, NAME_LEN, Status, VmoOptions};
 use stage2::Flushed;
@@ -25,11 +26,8 @@ pub(crate) const MAX_SIZE: u64 = u64::MAX - 64 * PAGE_SIZE + 1;
 pub(crate) enum Kind {
     /// All of a memory that was made for it.
     Original,
-    /// All of a memory that began as a copy, from this offset of the first original on.
-    Snapshot {
-        /// Bytes; summed up where the parent was a copy itself.
-        origin: u64,
-    },
+    /// All of a memory that began as a copy.
+    Snapshot,
     /// A part of its parent's memory.
     Slice {
         /// Where the part begins, in bytes.
@@ -380,7 +378,7 @@ impl<M: Machine> System<M> {
         made
     }
 
-    /// Ends a use of the VMO. After the last one what nobody else shows is given back, with no lock held.
+    /// Ends a use of the VMO. After the last one what nobody else shows is given back, with no lock of the VMOs held.
     pub(crate) fn release_vmo(&self, id: VmoId) {
         let mut vmos = self.lock_vmos();
         let released = vmos.release(id);

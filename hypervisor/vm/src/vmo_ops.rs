@@ -80,6 +80,9 @@ impl<M: Machine> System<M> {
             demand_frames(&vmos, view)?;
             pages_inside(view, offset, len)?;
             demand_cached(&vmos, view.memory)?;
+            if len == 0 {
+                return Ok(());
+            }
             let (from, to) = (view.offset + offset, view.offset + offset + len);
             let (first_whole, end_whole) = (from.div_ceil(PAGE_SIZE), to >> PAGE_SHIFT);
             if first_whole < end_whole {
@@ -88,6 +91,8 @@ impl<M: Machine> System<M> {
             (view.memory, from, to)
         };
         self.by_present_chunks(memory, from >> PAGE_SHIFT, to.div_ceil(PAGE_SIZE), |vmos, first, end| {
+            // The policy may be another one since.
+            demand_cached(vmos, memory)?;
             let (from, to) = (from.max(first << PAGE_SHIFT), to.min(end << PAGE_SHIFT));
             self.zero_memory(vmos, memory, from, to - from)
         })

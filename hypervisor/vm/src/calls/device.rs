@@ -1,6 +1,6 @@
 //! Memory of devices, and memory for devices: physical VMOs, pins.
 
-use abi::{PAGE_SIZE, PinOptions, Rights, Status, VmoOptions};
+use abi::{PAGE_SIZE, PinOptions, RawHandle, Rights, Status, VmoOptions};
 use vmsa::Hpa;
 
 use super::{Caller, Reply, demand};
@@ -95,11 +95,12 @@ impl<M: Machine> Caller<'_, M> {
         self.system.lock_vmos().check_pin(vmo, options, offset, size)?;
         let buffer = Writer::new(self.system, self.id, buffer, len, len)?;
         let pin = self.system.pin(&mut self.system.lock_vmos(), vmo, options, offset, size)?;
-        let told = self.tell_addresses(pin, count, &buffer).and_then(|()| self.give_pin(pin));
-        if told.is_err() {
-            self.system.unpin(pin);
+        let handle = self.give_pin(pin).inspect_err(|_| self.system.unpin(pin))?;
+        if let Err(status) = self.tell_addresses(pin, count, &buffer) {
+            self.close(self.lock(), handle)?;
+            return Err(status);
         }
-        told
+        Ok(Reply::one(handle.0.into()))
     }
 
     fn tell_addresses(&self, pin: PinId, count: u64, buffer: &Writer<'_, M>) -> Result<(), Status> {
@@ -109,10 +110,10 @@ impl<M: Machine> Caller<'_, M> {
         })
     }
 
-    fn give_pin(&self, pin: PinId) -> Result<Reply, Status> {
+    fn give_pin(&self, pin: PinId) -> Result<RawHandle, Status> {
         let mut locked = self.lock();
         locked.reserve_handle()?;
-        Ok(Reply::one(self.give(&mut locked, Object::Pmt(pin), Rights::TRANSFER | Rights::INSPECT)))
+        Ok(locked.space.handles.insert_reserved(Object::Pmt(pin), Rights::TRANSFER | Rights::INSPECT))
     }
 
     /// pmt_unpin(handle): the handle is gone.

@@ -140,7 +140,7 @@ impl<M: Machine> System<M> {
         match kind {
             // What it shows is counted where it was made.
             Kind::Slice { .. } | Kind::Reference => Attribution::default(),
-            Kind::Original | Kind::Snapshot { .. } => vmos[memory].attribution(&self.frames, first, end),
+            Kind::Original | Kind::Snapshot => vmos[memory].attribution(&self.frames, first, end),
         }
     }
 
@@ -177,7 +177,7 @@ fn info_flags(vmo: &Vmo, memory: &Memory) -> VmoInfoFlags {
     let mut flags = VmoInfoFlags::VIA_HANDLE;
     flags.set(VmoInfoFlags::PAGED, !matches!(memory.backing, Backing::Device(_)));
     flags.set(VmoInfoFlags::RESIZABLE, vmo.options.contains(VmoOptions::RESIZABLE));
-    flags.set(VmoInfoFlags::COW_CLONE, matches!(vmo.kind, Kind::Snapshot { .. }));
+    flags.set(VmoInfoFlags::COW_CLONE, matches!(vmo.kind, Kind::Snapshot));
     flags.set(VmoInfoFlags::DISCARDABLE, vmo.options.contains(VmoOptions::DISCARDABLE));
     flags.set(VmoInfoFlags::CONTIGUOUS, matches!(memory.backing, Backing::Contiguous(_)));
     flags

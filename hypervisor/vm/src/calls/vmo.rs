@@ -9,7 +9,7 @@ use crate::children::NewChild;
 use crate::handles::{Entry, Object};
 use crate::memory::Backing;
 use crate::user;
-use crate::vmo::{Kind, MAX_SIZE, View, VmoId, Vmos};
+use crate::vmo::{MAX_SIZE, View, VmoId, Vmos};
 use crate::vmo_ops::{demand_cached, demand_frames};
 
 /// How many bytes are copied at a time.
@@ -154,11 +154,8 @@ impl<M: Machine> Caller<'_, M> {
                 if rounded > MAX_SIZE {
                     return Err(Status::OUT_OF_RANGE);
                 }
-                if let Kind::Snapshot { origin } = vmos[vmo].kind {
-                    // What it was copied from had no page there.
-                    origin.checked_add(rounded).ok_or(Status::INVALID_ARGS)?;
-                }
                 let memory = vmos[vmo].memory;
+                vmos[memory].origin.checked_add(rounded).ok_or(Status::INVALID_ARGS)?;
                 self.system.resize(&mut vmos, memory, rounded).map(|()| Reply::DONE)
             },
         )
