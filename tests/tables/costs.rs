@@ -1,9 +1,10 @@
 //! What operations cost, counted, at every size and on machines with range invalidation and without: two TLBIs an operation
 //! with it, 34 at most without, one of them for stage 1, three barriers; and a store for each entry that has to change.
 
-use stage2::Stats;
+use stage2::{Stats, Touched};
+use vmsa::Ipa;
 
-use crate::bench::{Bench, READ, READ_WRITE, machine, pages, plain, ranged};
+use crate::bench::{Bench, READ, READ_WRITE, adjacent_frame_of, machine, pages, plain, ranged};
 
 const BASE: u64 = 0x8000_0000;
 /// From a page to 256 MiB.
@@ -130,6 +131,61 @@ fn a_gibibyte_of_pages_takes_its_513_tables() {
     let mut bench = Bench::new(&sim, 39);
     bench.map(pages(BASE, 1 << 18), READ).unwrap();
     assert_eq!(bench.tables.in_use(), 513);
+}
+
+#[test]
+fn the_last_block_of_a_table_goes_by_its_own_invalidation() {
+    let sim = machine(plain(39).0);
+    let mut bench = Bench::new(&sim, 39);
+    bench.map_adjacent(pages(BASE + 0x20_0000, 512), READ).unwrap();
+    let cost = bench.cost(|bench| bench.unmap(pages(BASE + 0x20_0000, 512)));
+    assert_eq!((cost.tlbi_ipa, cost.tlbi_vmid, bench.tables.in_use()), (1, 0, 0));
+    bench.assert_right(pages(BASE + 0x20_0000, 4));
+}
+
+#[test]
+fn an_invalidation_takes_a_barrier_before_it_and_one_after_each_of_its_stages() {
+    for (count, expected) in [(1, (1, 0, 1, 3)), (40, (0, 1, 0, 2))] {
+        let sim = machine(plain(39).0);
+        let mut bench = Bench::new(&sim, 39);
+        sim.set_vttbr_now(bench.tree.vttbr());
+        bench.map(pages(BASE, 50), READ).unwrap();
+        let cost = bench.cost(|bench| bench.unmap(pages(BASE, count)));
+        assert_eq!((cost.tlbi_ipa, cost.tlbi_vmid, cost.tlbi_stage1, cost.dsb), expected, "{count} pages");
+    }
+}
+
+#[test]
+fn a_group_that_comes_whole_costs_a_store_a_page() {
+    at_every_size(|bench, _, _| {
+        // The table is there.
+        bench.map_adjacent(pages(BASE + 0x10_0000, 1), READ).unwrap();
+        let cost = bench.cost(|bench| bench.map_adjacent(pages(BASE, 16), READ).unwrap());
+        assert_eq!((cost.stores, invalidations(cost)), (16, (0, 1)));
+        let (_, attributes) = bench.tree.walk(bench.sim, Ipa(BASE)).unwrap().page(Ipa(BASE)).unwrap();
+        assert!(attributes.contiguous);
+    });
+}
+
+#[test]
+fn a_page_that_is_put_where_it_is_costs_nothing() {
+    at_every_size(|bench, count, _| {
+        bench.map_adjacent(pages(BASE, count), READ).unwrap();
+        let ipa = Ipa(BASE + (count - 1) * 0x1000);
+        let cost = bench.cost(|bench| bench.map_page(ipa, adjacent_frame_of(ipa), READ));
+        assert_eq!((cost.stores, invalidations(cost)), (0, (0, 0)), "{count} pages");
+    });
+}
+
+#[test]
+fn a_mark_costs_a_store_and_a_barrier() {
+    let sim = machine(plain(39).0);
+    let mut bench = Bench::new(&sim, 39);
+    let page = pages(BASE, 1);
+    bench.map(page, READ).unwrap();
+    let _ = bench.tree.age(&sim, &mut bench.tables, page, |_| {});
+    let cost = bench.cost(|bench| assert_eq!(bench.tree.touch(bench.sim, Ipa(BASE), READ), Touched::Marked));
+    assert_eq!((cost.stores, invalidations(cost)), (1, (0, 1)));
 }
 
 #[test]

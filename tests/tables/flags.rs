@@ -1,12 +1,13 @@
 //! Access flags and dirty states: kept by the hardware where it can, by faults where it cannot, and never lost.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use stage2::{Run, Touched};
 use tests::Seen;
-use vmsa::{Attributes, Dirty, DirtyLevel, Entry, Features, Ipa, IpaRange, Level, PAGE_SIZE};
+use vmsa::{Attributes, BbmLevel, Dirty, DirtyLevel, Entry, Features, Ipa, IpaRange, Level, PAGE_SIZE};
 
-use crate::bench::{Bench, READ, READ_WRITE, adjacent_frame_of, machine, pages, ranged};
+use crate::bench::{Bench, READ, READ_WRITE, adjacent_frame_of, machine, pages, plain, ranged};
+use crate::world::{Announced, Heard};
 
 const BASE: u64 = 0x8000_0000;
 
@@ -165,4 +166,96 @@ fn tracked_pages_form_groups_only_where_the_hardware_marks_them() {
         let by_hardware = bench.sim.memory().holds(walk.table) && leaf.attributes.contiguous;
         assert_eq!((walk.level, by_hardware), (Level::L3, stage2::Mmu::features(bench.sim).dirty == DirtyLevel::Dirty));
     });
+}
+
+/// Returns the machine, on which CPU 1 stores to a page once, just before the first change of an entry that walks see.
+fn with_a_store_to<'s>(bench: &Bench<'s>, ipa: Ipa) -> Announced<'s, impl Fn(Heard) + use<'s>> {
+    let (sim, vttbr, geometry) = (bench.sim, bench.tree.vttbr(), bench.tree.geometry());
+    let is_stored = Cell::new(false);
+    let hear = move |heard| {
+        if matches!(heard, Heard::Change(_)) && !is_stored.replace(true) {
+            let _ = sim.touch(1, vttbr, geometry, ipa, READ_WRITE, |_| 0);
+        }
+    };
+    Announced { sim, hear }
+}
+
+#[test]
+fn a_store_just_before_a_page_goes_is_told() {
+    let sim = machine(Features { dirty: DirtyLevel::Dirty, ..ranged(0).0 });
+    let mut bench = Bench::new(&sim, 39);
+    let page = pages(BASE, 1);
+    map_tracked(&mut bench, page);
+    let told = RefCell::new(Vec::new());
+    let note = |_, leaf: vmsa::Leaf| told.borrow_mut().push(leaf.attributes.dirty);
+    let stored = with_a_store_to(&bench, page.start);
+    let _ = bench.tree.unmap_and_tell(&stored, &mut bench.tables, [page], note).expect("tables enough");
+    assert_eq!(told.into_inner(), [Dirty::Dirty]);
+}
+
+#[test]
+fn a_store_while_a_block_is_split_or_a_group_is_cut_is_told() {
+    for bbm in [BbmLevel::BreakFirst, BbmLevel::NoTranslationCaching, BbmLevel::Direct] {
+        for count in [16, 512] {
+            let sim = machine(Features { dirty: DirtyLevel::Dirty, bbm, ..ranged(0).0 });
+            let mut bench = Bench::new(&sim, 39);
+            let all = pages(BASE, count);
+            map_tracked(&mut bench, all);
+            let ipa = Ipa(BASE + 0xf000);
+            let stored = with_a_store_to(&bench, ipa);
+            bench.unmap_on(&stored, pages(BASE + 0x2000, 1));
+            let found = harvested(&mut bench, all);
+            assert!(found.iter().any(|part| part.covers(IpaRange::page(ipa))), "{bbm:?}, {count} pages: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_group_tells_of_itself_once_and_as_far_as_it_is_asked_of() {
+    let sim = machine(Features { dirty: DirtyLevel::Dirty, ..ranged(0).0 });
+    let mut bench = Bench::new(&sim, 39);
+    let group = pages(BASE, 16);
+    map_tracked(&mut bench, group);
+    store(&mut bench, 1, Ipa(BASE + 0x3000));
+    for part in [pages(BASE + 0x5000, 1), pages(BASE, 8), pages(BASE + 0x8000, 8)] {
+        assert_eq!(harvested(&mut bench, part), [part]);
+    }
+    assert_eq!(harvested(&mut bench, group), [group]);
+    assert_eq!(harvested(&mut bench, group), []);
+}
+
+#[test]
+fn a_group_that_is_cut_leaves_its_flags_to_every_member() {
+    on_every_machine(|bench| {
+        let group = pages(BASE, 16);
+        map_tracked(bench, group);
+        let is_group = stage2::Mmu::features(bench.sim).dirty == DirtyLevel::Dirty;
+        store(bench, 1, Ipa(BASE + 0x3000));
+        bench.unmap(pages(BASE + 0x5000, 1));
+        let other = pages(BASE + 0x8000, 1);
+        assert_eq!(harvested(bench, other), if is_group { vec![other] } else { vec![] });
+    });
+    on_every_machine(|bench| {
+        let group = pages(BASE, 16);
+        bench.map_adjacent(group, READ).unwrap();
+        assert_eq!(aged(bench, group), [group]);
+        assert_eq!(aged(bench, group), []);
+        let ipa = Ipa(BASE + 0x3000);
+        let _ = bench.sim.touch(1, bench.tree.vttbr(), bench.tree.geometry(), ipa, READ, |_| 0);
+        let _ = bench.tree.touch(bench.sim, ipa, READ);
+        bench.unmap(pages(BASE + 0x5000, 1));
+        let other = pages(BASE + 0x8000, 1);
+        assert_eq!(aged(bench, other), [other]);
+    });
+}
+
+#[test]
+fn a_load_makes_no_page_dirty() {
+    let sim = machine(plain(39).0);
+    let mut bench = Bench::new(&sim, 39);
+    let page = pages(BASE, 1);
+    map_tracked(&mut bench, page);
+    assert_eq!(aged(&mut bench, page), [page]);
+    assert_eq!(bench.tree.touch(&sim, Ipa(BASE), READ), Touched::Marked);
+    assert_eq!(harvested(&mut bench, page), []);
 }

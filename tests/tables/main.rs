@@ -9,6 +9,7 @@ mod memory;
 mod operations;
 mod planted;
 mod random;
+mod shapes;
 mod sizes;
 mod small_scope;
 mod verdicts;

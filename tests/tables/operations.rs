@@ -1,9 +1,9 @@
 //! What each operation does, on machines with every kind of root.
 
 use stage2::Touched;
-use vmsa::{Entry, Features, Ipa, IpaRange, Level};
+use vmsa::{Entry, Features, Ipa, IpaRange, Level, Perms};
 
-use crate::bench::{Bench, READ, READ_WRITE, frame_of, live, machine, pages, plain, ranged};
+use crate::bench::{Bench, READ, READ_WRITE, adjacent_frame_of, frame_of, live, machine, pages, plain, ranged};
 
 /// Every shape of root: at level 2, 1 and 0, single and concatenated.
 const WIDTHS: [u32; 6] = [32, 34, 39, 40, 43, 48];
@@ -162,6 +162,72 @@ fn running_out_of_tables_leaves_nothing_half_done() {
         bench.assert_right(pages(0x8000_0000, 4));
         bench.assert_right(pages(0x7f_ffff_e000, 4));
     }
+}
+
+#[test]
+fn a_refused_map_counts_its_tables_out_again() {
+    let sim = machine(plain(39).0);
+    let mut bench = Bench::new(&sim, 39);
+    bench.map(pages(0x8000_0000, 1), READ).unwrap();
+    // Two tables of the last level and the one that leads to them are missing, and there are two.
+    bench.tables.limit = 2;
+    assert!(bench.map(pages(0xc01f_f000, 2), READ).is_err());
+    assert_eq!((bench.tables.in_use(), bench.tree.stats().tables), (2, 3));
+}
+
+#[test]
+fn a_frame_is_unmapped_and_nothing_beside_it() {
+    on_every_machine(|bench| {
+        let (first, second) = (Ipa(0x8000_0000), Ipa(0x8000_1000));
+        bench.map(pages(first.0, 2), READ).unwrap();
+        bench.map_adjacent(pages(0x8020_0000, 512), READ).unwrap();
+        let in_use = bench.tables.in_use();
+        let blocks = adjacent_frame_of(Ipa(0x8020_0000));
+        let unmap = |bench: &mut Bench<'_>, frame| {
+            let ranges = [pages(first.0, 2), pages(0x8020_0000, 512)];
+            let _ = bench.tree.unmap_frame(bench.sim, &mut bench.tables, ranges, frame);
+            bench.model.retain(|ipa, page| ipa.0 >= 0x8020_0000 || page.0 != frame);
+            bench.assert_right(pages(first.0, 2));
+            bench.assert_right(pages(0x8020_0000, 2));
+        };
+        unmap(bench, blocks);
+        assert_eq!((bench.model.len(), bench.tables.in_use()), (514, in_use));
+        unmap(bench, frame_of(second));
+        unmap(bench, frame_of(first));
+        assert_eq!((bench.model.len(), bench.tables.in_use()), (512, in_use - 1), "the last table of pages is gone");
+    });
+}
+
+#[test]
+fn a_shared_page_becomes_writable_only_when_it_is_owned() {
+    on_every_machine(|bench| {
+        let all = pages(0x8000_0000, 2);
+        let (shared, other) = (Ipa(0x8000_0000), Ipa(0x8000_1000));
+        bench.map(all, READ_WRITE).unwrap();
+        let perms = |bench: &Bench<'_>, ipa| {
+            let page = bench.tree.walk(bench.sim, ipa).and_then(|walk| walk.page(ipa));
+            page.map(|(_, attributes)| (attributes.perms, attributes.shared))
+        };
+        let _ = bench.tree.share(bench.sim, &mut bench.tables, [IpaRange::page(shared)]).expect("tables enough");
+        assert_eq!(perms(bench, shared), Some((READ, true)));
+        let executable = READ | Perms::EXECUTE;
+        bench.protect(all, executable | Perms::WRITE);
+        assert_eq!(perms(bench, other), Some((executable | Perms::WRITE, false)));
+        for (output, expected) in [(frame_of(other), (executable, true)), (frame_of(shared), (READ_WRITE, false))] {
+            let range = IpaRange::page(shared);
+            let owned = bench.tree.own(bench.sim, &mut bench.tables, range, output, READ_WRITE);
+            let _ = owned.expect("tables enough");
+            assert_eq!(perms(bench, shared), Some(expected));
+        }
+    });
+}
+
+#[test]
+fn a_tree_has_the_number_of_its_roots_frame_until_it_gets_one() {
+    let sim = machine(plain(39).0);
+    let tree = Bench::new(&sim, 39).tree;
+    assert_eq!(tree.number(), (tree.root().0 >> 12) as u32);
+    assert_eq!(tree.numbered(7).number(), 7);
 }
 
 #[test]

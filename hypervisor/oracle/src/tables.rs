@@ -116,9 +116,6 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             let new = read(slot);
             sum = sum.wrapping_add(weight(slot, new));
             let entry = Entry::of(new, level);
-            if new & 1 == 0 {
-                continue;
-            }
             let place =
                 Place { ipa: write.place.ipa.add(index as u64 * level.entry_span()), level, slot, ..write.place };
             let below = Write { place, was: 0, new, order: Order::Release, ..*write };

@@ -85,11 +85,11 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         self.take_spare().or_else(|| self.tables.allocate()).ok_or(OutOfTables)
     }
 
-    /// Returns how many tables the blocks take that `range` cuts.
+    /// Returns how many tables the blocks take that `range` cuts: what it cuts has its first address in the midst, or the one
+    /// behind its last.
     fn cut(&self, range: IpaRange, changes: impl Fn(Leaf) -> bool) -> u64 {
         let first = self.leaf_span(range.start, &changes);
-        let second = if range.pages() > 1 { self.leaf_span(Ipa(range.end.0 - 1), &changes) } else { None };
-        let second = second.filter(|leaf| first.is_none_or(|first| leaf.0 != first.0));
+        let second = self.leaf_span(range.end, &changes).filter(|leaf| first != Some(*leaf));
         first.into_iter().chain(second).map(|(span, level)| tables_for(span, level, span.intersection(range))).sum()
     }
 
@@ -299,11 +299,11 @@ impl<M: Mmu, T: Tables> Visitor for Settle<'_, '_, M, T> {
 }
 
 /// Returns how many tables a leaf of `level` takes that becomes smaller ones, of which `part` is apart from the rest: one for
-/// each entry that is cut, level by level.
+/// each entry that is cut, level by level. An entry that begins where `part` ends has no share in it, and takes none.
 fn tables_for(span: IpaRange, level: Level, part: IpaRange) -> u64 {
     let Some(below) = level.next().filter(|_| part != span && !part.is_empty()) else { return 0 };
     let child = |ipa: Ipa| IpaRange::new(Ipa(ipa.0 & !(below.entry_span() - 1)), below.entry_span());
-    let (first, last) = (child(part.start), child(Ipa(part.end.0 - 1)));
+    let (first, last) = (child(part.start), child(part.end));
     let of = |child: IpaRange| tables_for(child, below, part.intersection(child));
     1 + of(first) + if last == first { 0 } else { of(last) }
 }

@@ -15,7 +15,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let base = slot.span().start.0;
         let first = (part.start.0 - base) / span;
         let end = (part.end.0 - base).div_ceil(span);
-        let attributes = spoiled::inherited(Attributes { uncached: false, ..block.attributes });
+        let attributes = spoiled::inherited(block.attributes);
         for (from, to, may_hint) in [(0, first, true), (first, end, false), (end, ENTRIES as u64, true)] {
             let output = block.output.add(from * span + if planted::is(118) { PAGE_SIZE } else { 0 });
             let leaf = Leaf { output, attributes };
@@ -130,14 +130,14 @@ struct New {
     entries: u64,
 }
 
-/// Returns the leaves of `level` that a run makes at the start of `rest`, and how many: whole ones, within a table.
+/// Returns the leaves of `level` that a run makes at the start of `rest`, where an entry of that level begins, and how many: whole
+/// ones.
 pub(crate) fn leaves_of(run: Option<Run>, rest: IpaRange, level: Level) -> Option<(Leaf, u64)> {
     let Run { output, len, attributes } = run?;
     let span = level.entry_span();
-    if !level.can_be_leaf() || !rest.start.0.is_multiple_of(span) || !output.0.is_multiple_of(span) {
+    if !level.can_be_leaf() || !output.0.is_multiple_of(span) {
         return None;
     }
-    let in_table = ENTRIES as u64 - level.index(rest.start) as u64;
-    let count = (len.min(rest.len()) / span).min(in_table);
+    let count = len.min(rest.len()) / span;
     (count > 0).then_some((Leaf { output, attributes }, count))
 }

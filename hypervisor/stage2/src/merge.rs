@@ -4,16 +4,12 @@ use vmsa::{Attributes, ENTRIES, IpaRange, Leaf, Level};
 
 use crate::change::{GROUP, Place, Slot, Via};
 use crate::edit::Edit;
-use crate::walk::Next;
 use crate::{Mmu, Tables};
 
 impl<M: Mmu, T: Tables> Edit<'_, M, T> {
-    /// Leaves a table in which `part` was changed: it goes if it is empty, it becomes a block if it says what a block can say,
-    /// and where neither is so, groups of 16 that say the same get their hint.
-    pub(crate) fn tidy(&mut self, via: Via, part: IpaRange) -> Next {
-        if let Next::Gone = self.drop_if_empty(via) {
-            return Next::Gone;
-        }
+    /// Leaves a table in which `part` was changed, and from which nothing was taken: it becomes a block if it says what a block
+    /// can say; else groups of 16 that say the same get their hint.
+    pub(crate) fn tidy(&mut self, via: Via, part: IpaRange) {
         match (self.block_of(via), self.look(via.slot)) {
             (Some(block), Place::Table(held, table)) => self.merge(held, table, block),
             _ => {
@@ -22,7 +18,6 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
                 }
             }
         }
-        Next::Same
     }
 
     /// Returns the block that the table could be. What the hardware may still update is left in pieces.

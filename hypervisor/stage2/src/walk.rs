@@ -67,8 +67,8 @@ impl<'m, M: Mmu> Walker<'m, M> {
         assert!(!range.is_empty() && range.end <= self.geometry.limit(), "{range:?} is not in the tree's space");
         let level = self.geometry.start();
         let first = range.start.0 / level.table_span();
-        let last = (range.end.0 - 1) / level.table_span();
-        for number in first..=last {
+        let end = range.end.0.div_ceil(level.table_span());
+        for number in first..end {
             let span = IpaRange::new(Ipa(number * level.table_span()), level.table_span());
             let table = Table { address: self.root.add(number * PAGE_SIZE), level, is_linked: true };
             let part = range.intersection(span);

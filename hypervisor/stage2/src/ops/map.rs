@@ -135,8 +135,8 @@ impl<M: Mmu, T: Tables> Visitor for Forget<'_, '_, M, T> {
                     self.edit.tree.stats.tables -= free_subtree(codec, mmu, self.edit.tables, table, level);
                 }
             }
-            Place::Table(held, table) if held.slot().level() < Level::L2 => return Ok(Next::Descend(held.via(table))),
-            Place::Vacant(_) | Place::Table(..) | Place::Leaf(..) => {}
+            Place::Table(held, table) => return Ok(Next::Descend(held.via(table))),
+            Place::Vacant(_) | Place::Leaf(..) => {}
         }
         Ok(Next::Same)
     }
@@ -197,7 +197,8 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M
             Place::Leaf(..) => Next::Same,
             // There is nothing to add to a full table; but single pages may have made it what a block can say.
             Place::Table(held, table) if self.is_full(held.slot().level(), table) => {
-                self.edit.tidy(held.via(table), part)
+                self.edit.tidy(held.via(table), part);
+                Next::Same
             }
             Place::Table(held, table) => Next::Descend(held.via(table)),
         })
@@ -208,7 +209,8 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M
     }
 
     fn leave(&mut self, via: Via, part: IpaRange) -> Next {
-        self.edit.tidy(via, part)
+        self.edit.tidy(via, part);
+        Next::Same
     }
 
     fn leave_root(&mut self, first: Slot, part: IpaRange) {

@@ -155,12 +155,11 @@ impl<M: Mmu, T: Tables> Visitor for Protect<'_, '_, M, T> {
         })
     }
 
-    fn note(&mut self, table: Hpa, delta: i32) {
-        self.edit.note(table, delta);
-    }
-
     fn leave(&mut self, via: Via, part: IpaRange) -> Next {
-        if self.has_changed { self.edit.tidy(via, part) } else { Next::Same }
+        if self.has_changed {
+            self.edit.tidy(via, part);
+        }
+        Next::Same
     }
 
     fn leave_root(&mut self, first: Slot, part: IpaRange) {
