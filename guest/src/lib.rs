@@ -5,6 +5,7 @@
 //! may not be there, and tells which exception came of it; any other exception ends the guest with a message.
 #![no_std]
 
+pub mod counter;
 pub mod exception;
 pub mod image;
 pub mod probe;

@@ -34,6 +34,7 @@ unsafe extern "Rust" {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
+        "mrs x3, cntvct_el0",
         "bl {set_up_el1}",
         "adrp x1, __bss_start",
         "add x1, x1, :lo12:__bss_start",
@@ -47,6 +48,7 @@ unsafe extern "C" fn _start() -> ! {
         "2:",
         "adrp x1, __stack_end",
         "mov sp, x1",
+        "mov x1, x3",
         "b {start}",
         set_up_el1 = sym set_up_el1,
         start = sym start,
@@ -103,12 +105,12 @@ unsafe extern "C" fn set_up_el1() {
     )
 }
 
-/// Runs the guest's main.
-extern "C" fn start(device_tree: *const u8) -> ! {
+/// Runs the guest's main. `started` is what the counter said at the guest's first instruction.
+extern "C" fn start(device_tree: *const u8, started: u64) -> ! {
     // SAFETY: the boot protocol makes it a device tree, whole and aligned, that nobody else writes; the guest keeps its
     // hands off it, so it lives as long as the program.
     let device_tree = unsafe { Fdt::from_raw(device_tree) };
     let device_tree = device_tree.expect("the device tree that the guest was given is well-formed");
-    let status = guest_main(&Env::new(device_tree));
+    let status = guest_main(&Env::new(device_tree, started));
     zx::exit(status.0)
 }

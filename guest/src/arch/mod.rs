@@ -3,6 +3,7 @@
 mod entry;
 mod vectors;
 
+pub(crate) mod counter;
 pub(crate) mod probe;
 pub(crate) mod simd;
 pub(crate) mod stage1;

@@ -11,7 +11,6 @@ use abi::AccessKind;
 use hypervisor::exception::{Context, Entered, START_PSTATE, ipa_from_par};
 use hypervisor::psci::Start;
 use stage2::Mmu;
-use vm::ExitCause;
 use vmsa::{Dsb, ExceptionClass, Geometry, Ipa, Scope, Syndrome, Tlbi, fault_ipa};
 
 use super::cpu::{features, read_register};
@@ -179,14 +178,13 @@ pub(crate) fn resume_address() -> u64 {
     ELR_EL2.get()
 }
 
-/// Returns why the guest was left, with the addresses that an abort was about.
+/// Returns FAR_EL2 and HPFAR_EL2, where the guest was left by an abort and they say something; otherwise zeros.
 #[inline]
-pub(crate) fn exit_cause(syndrome: Syndrome) -> ExitCause {
-    let (far, hpfar) = match syndrome.class() {
+pub(crate) fn abort_registers(syndrome: Syndrome) -> (u64, u64) {
+    match syndrome.class() {
         ExceptionClass::InstructionAbort | ExceptionClass::DataAbort => (FAR_EL2.get(), HPFAR_EL2.get()),
         _ => (0, 0),
-    };
-    ExitCause { esr: syndrome.0, far, hpfar }
+    }
 }
 
 /// Returns the IPA that an abort was about, or `None` where the guest's stage 1 has changed since and no longer tells.

@@ -1,12 +1,11 @@
 //! The RAM: each byte of it has one user, who borrows it for good or is given it.
 
-use checked::Recorder;
 use hypervisor::region::{Region, Regions, TooMany};
-use vm::System;
+use vm::{MemoryRange, System};
 use vmsa::{Hpa, Level};
 
-use super::mmu::{Watched, new_system};
 use super::stage1::{CannotMap, IMAGE_START, RAM_START, map_ram};
+use super::watched::{Recorder, Watched, new_system};
 
 unsafe extern "C" {
     /// The address past the image.
@@ -75,4 +74,13 @@ impl Ram {
         // SAFETY: (1) the RAM was mapped by `map`, `borrow` took out what is in use, and the rest is given up here.
         unsafe { new_system(&self.all, &self.free, cpus as u32, recorder) }
     }
+}
+
+/// Returns the regions as `vm` takes them, and after them empty ranges.
+pub(super) fn memory_ranges(regions: &Regions) -> [MemoryRange; Regions::CAPACITY] {
+    let mut ranges = [MemoryRange { start: Hpa(0), end: Hpa(0) }; Regions::CAPACITY];
+    for (range, region) in ranges.iter_mut().zip(regions.as_slice()) {
+        *range = MemoryRange { start: region.start, end: region.end };
+    }
+    ranges
 }

@@ -4,7 +4,6 @@ use core::convert::Infallible;
 use core::fmt;
 
 use abi::{DEVICE_TREE_SPAN, RAM_BASE, Status};
-use checked::Recorder;
 use dtoolkit::fdt::Fdt;
 use hypervisor::arguments::{ArgumentError, Settings};
 use hypervisor::board::{self, Board, BoardError, Cpus, Module};
@@ -16,8 +15,9 @@ use log::{LevelFilter, debug, error, info, warn};
 use vm::{ConfigError, MemoryRange, VmConfig};
 use vmsa::{Ipa, IpaRange};
 
+use super::oracle::Account;
 use super::{HOST, Host, REFUSED, end, log as serial_log, vcpus};
-use crate::arch::{Ram, RamError, features, open_recorder, open_uart, tree_memory};
+use crate::arch::{Ram, RamError, Recorder, features, open_recorder, open_uart, tree_memory};
 
 /// Why there is no guest to run. Displays as one line.
 enum Refusal {
@@ -116,7 +116,7 @@ fn recorder(tree: Fdt<'_>) -> Result<Recorder, Refusal> {
 fn make_vm(ram: Ram, cpus: &Cpus, recorder: Option<Recorder>, config: &VmConfig) -> Result<&'static Host, Refusal> {
     let system = ram.into_system(cpus.affinities().len(), recorder).ok_or(Refusal::TooLittleRam)?;
     let vm = system.create_vm(config).map_err(|status| {
-        system.machine().close();
+        Account::close(system.machine());
         Refusal::NoVm(status)
     })?;
     Ok(HOST.call_once(|| Host { system, vm }))
@@ -145,6 +145,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::Board(error) => error.fmt(f),
             Self::Argument(error) => error.fmt(f),
+            Self::NoTraceChannel if cfg!(feature = "unwatched") => {
+                f.write_str("trace=on: a build without oracle has no trace")
+            }
             Self::NoTraceChannel => f.write_str("trace=on: the machine has no virtio console to write the trace to"),
             Self::Ram(RamError::CannotMap(region)) => write!(f, "the RAM at {region} cannot be mapped"),
             Self::Ram(RamError::TooManyPieces) => f.write_str("the RAM is in more pieces than are kept"),

@@ -2,28 +2,25 @@
 
 use hypervisor::exits::Exit;
 use log::debug;
-use vm::ExitCause;
 use vmsa::{ExceptionClass, Syndrome};
 
 use super::{aborts, calls, oracle};
-use crate::arch::{Frame, exit_cause, resume_address, syndrome, this_cpu};
+use crate::arch::{Frame, abort_registers, resume_address, syndrome, this_cpu};
 
 /// Serves a synchronous exception of the guest's.
 pub(crate) extern "C" fn synchronous_exit(frame: &mut Frame) {
     let syndrome = syndrome();
-    let cause = exit_cause(syndrome);
-    oracle::left(cause);
+    oracle::left(syndrome);
     match syndrome.class() {
         ExceptionClass::Hvc(0) => hypercall(frame, syndrome),
-        _ => unasked_exit(frame, syndrome, cause.far),
+        _ => unasked_exit(frame, syndrome),
     }
     oracle::entering();
 }
 
 /// An interrupt or an SError. Nothing that the guest has makes one, and EL2 has asked for none.
 pub(crate) extern "C" fn asynchronous_exit(_: &mut Frame) {
-    // No register tells of it.
-    oracle::left(ExitCause { esr: 0, far: 0, hpfar: 0 });
+    oracle::left_asynchronously();
     debug!("an interrupt or an SError that nobody asked for, with the guest at {:#x}", resume_address());
     oracle::entering();
 }
@@ -43,7 +40,8 @@ fn hypercall(frame: &mut Frame, syndrome: Syndrome) {
 
 /// Not inlined: it would have the hypercalls pay for the room that it needs on the stack.
 #[inline(never)]
-fn unasked_exit(frame: &Frame, syndrome: Syndrome, address: u64) {
+fn unasked_exit(frame: &Frame, syndrome: Syndrome) {
+    let (address, _) = abort_registers(syndrome);
     let exit = Exit { syndrome: syndrome.0, pc: resume_address(), address, function: frame.x[0], result: None };
     match syndrome.class() {
         ExceptionClass::InstructionAbort | ExceptionClass::DataAbort => aborts::serve(syndrome, exit),

@@ -5,6 +5,7 @@ mod boot;
 mod calls;
 mod exits;
 mod log;
+#[cfg_attr(feature = "unwatched", path = "no_oracle.rs")]
 mod oracle;
 mod panic;
 mod vcpus;
@@ -24,12 +25,6 @@ pub(crate) use vcpus::secondary_main;
 const PANICKED: u8 = 101;
 /// The status with which it ends when it cannot start the guest.
 const REFUSED: u8 = 102;
-
-/// The status with which it ends when a rule of the architecture was broken.
-const RULE_BROKEN: u8 = 103;
-
-/// The status with which it ends when all else is well, and the trace that was asked for lacks something.
-const TRACE_LOST: u8 = 104;
 
 /// The VM, and the system that it lives in.
 struct Host {
@@ -60,7 +55,7 @@ fn end_vm(status: i32) -> ! {
 /// Ends the machine with a status, and the trace, if there is one, with all that happened.
 fn end(status: u8) -> ! {
     let Some(host) = HOST.get() else { exit(status) };
-    let account = Account::close(host);
+    let account = Account::close(host.system.machine());
     account.log();
     exit(account.status(status))
 }

@@ -6,9 +6,16 @@ use ::log::{error, info, warn};
 use checked::{Bench, Totals};
 use oracle::{Finding, Severity};
 use vm::{ExitCause, Machine};
+use vmsa::Syndrome;
 
-use super::{Host, RULE_BROKEN, TRACE_LOST, end, host};
-use crate::arch::{RealMmu, cpu_index, this_cpu};
+use super::{end, host};
+use crate::arch::{RealMmu, Watched, abort_registers, cpu_index, this_cpu};
+
+/// The status with which the machine ends when a rule of the architecture was broken.
+const RULE_BROKEN: u8 = 103;
+
+/// The status with which it ends when all else is well, and the trace that was asked for lacks something.
+const TRACE_LOST: u8 = 104;
 
 impl Bench for RealMmu {
     fn found(&self, finding: &Finding) {
@@ -51,9 +58,20 @@ pub(super) fn entering() {
     host.system.machine().told_entering(host.vm, cpu_index());
 }
 
-/// Tells that this CPU has come back from its vCPU.
+/// Tells that this CPU has come back from its vCPU by a synchronous exception.
 #[inline]
-pub(super) fn left(cause: ExitCause) {
+pub(super) fn left(syndrome: Syndrome) {
+    let (far, hpfar) = abort_registers(syndrome);
+    left_for(ExitCause { esr: syndrome.0, far, hpfar });
+}
+
+/// Tells that it has come back by an interrupt or an SError, of which no register tells.
+pub(super) fn left_asynchronously() {
+    left_for(ExitCause { esr: 0, far: 0, hpfar: 0 });
+}
+
+#[inline]
+fn left_for(cause: ExitCause) {
     let host = host();
     host.system.machine().told_left(host.vm, cpu_index(), cause);
 }
@@ -66,8 +84,7 @@ pub(super) struct Account {
 
 impl Account {
     /// Has nothing more happen, and the trace end.
-    pub(super) fn close(host: &Host) -> Self {
-        let machine = host.system.machine();
+    pub(super) fn close(machine: &Watched) -> Self {
         Self { totals: machine.close(), is_recorded: machine.is_recorded() }
     }
 

@@ -56,7 +56,7 @@ fn say(what: fmt::Arguments<'_>) {
 }
 
 fn end_trace() {
-    if HOST.get().is_some_and(|host| Account::close(host).is_cut()) {
+    if HOST.get().is_some_and(|host| Account::close(host.system.machine()).is_cut()) {
         say(format_args!("{CUT}"));
     }
 }
