@@ -53,7 +53,7 @@ impl Handles {
 
     /// Makes room for one more handle.
     pub(crate) fn reserve<M: Machine>(&mut self, supply: Supply<'_, M>) -> Result<(), Status> {
-        if self.entries.len() >= 1 << PLACE_BITS {
+        if self.entries.len() >= Arena::<Entry>::most(PLACE_BITS) {
             return Err(Status::NO_MEMORY);
         }
         Ok(self.entries.reserve(supply, 1)?)
@@ -78,8 +78,7 @@ impl Handles {
     ///
     /// BAD_HANDLE: there is none.
     pub(crate) fn get(&self, raw: RawHandle) -> Result<Entry, Status> {
-        let id = self.id(raw)?;
-        Ok(self.entries[id])
+        Ok(*self.find(raw)?.1)
     }
 
     /// Returns how many of the handles lead to the object.
@@ -93,22 +92,22 @@ impl Handles {
     ///
     /// BAD_HANDLE: there is none.
     pub(crate) fn remove(&mut self, raw: RawHandle) -> Result<Entry, Status> {
-        let id = self.id(raw)?;
+        let id = self.find(raw)?.0;
         Ok(self.entries.remove(id))
     }
 
-    fn id(&self, raw: RawHandle) -> Result<Id<Entry>, Status> {
+    fn find(&self, raw: RawHandle) -> Result<(Id<Entry>, &Entry), Status> {
         if raw.0 & RawHandle::FIXED_BITS != RawHandle::FIXED_BITS {
             return Err(Status::BAD_HANDLE);
         }
         let mixed = self.unmix(raw.0 >> 2);
         let id = Id::at(mixed & ((1 << PLACE_BITS) - 1)).ok_or(Status::BAD_HANDLE)?;
         let entry = self.entries.get(id).ok_or(Status::BAD_HANDLE)?;
-        if u32::from(entry.generation) == mixed >> PLACE_BITS { Ok(id) } else { Err(Status::BAD_HANDLE) }
+        if u32::from(entry.generation) == mixed >> PLACE_BITS { Ok((id, entry)) } else { Err(Status::BAD_HANDLE) }
     }
 
     fn raw(&self, id: Id<Entry>, generation: u16) -> RawHandle {
-        let value = self.mix(id.index() | u32::from(generation) << PLACE_BITS);
+        let value = self.mix(id.number() | u32::from(generation) << PLACE_BITS);
         RawHandle(value << 2 | RawHandle::FIXED_BITS)
     }
 

@@ -27,7 +27,7 @@ impl Space {
         if let Some(id) = tree.first(&self.protections) {
             let base = self.protections[id].base;
             tree.remove(&mut self.protections, base);
-            self.protections.remove(id);
+            self.protections.discard(id);
         }
     }
 

@@ -61,14 +61,14 @@ impl Space {
     pub(crate) fn vmar(&self, id: RegionId) -> &Vmar {
         match self.regions[id].vmar() {
             Some(vmar) => vmar,
-            None => unreachable!("{id:?} is a mapping"),
+            None => unreachable!("a mapping is taken for a VMAR"),
         }
     }
 
     pub(crate) fn vmar_mut(&mut self, id: RegionId) -> &mut Vmar {
         match self.regions[id].vmar_mut() {
             Some(vmar) => vmar,
-            None => unreachable!("{id:?} is a mapping"),
+            None => unreachable!("a mapping is taken for a VMAR"),
         }
     }
 
@@ -76,14 +76,14 @@ impl Space {
     pub(crate) fn mapping(&self, id: RegionId) -> &Mapping {
         match self.regions[id].mapping() {
             Some(mapping) => mapping,
-            None => unreachable!("{id:?} is a VMAR"),
+            None => unreachable!("a VMAR is taken for a mapping"),
         }
     }
 
     pub(crate) fn mapping_mut(&mut self, id: RegionId) -> &mut Mapping {
         match self.regions[id].mapping_mut() {
             Some(mapping) => mapping,
-            None => unreachable!("{id:?} is a VMAR"),
+            None => unreachable!("a VMAR is taken for a mapping"),
         }
     }
 
@@ -171,7 +171,7 @@ impl Space {
     pub(crate) fn remove_mapping(&mut self, id: RegionId) -> Id<Link> {
         let (link, protections) = (self.mapping(id).link, self.mapping(id).protections);
         protections.free(&mut self.protections);
-        self.regions.remove(id);
+        self.regions.discard(id);
         link
     }
 
@@ -181,7 +181,7 @@ impl Space {
         let vmar = self.vmar_mut(id);
         vmar.is_alive = false;
         if vmar.handles == 0 {
-            self.regions.remove(id);
+            self.regions.discard(id);
         }
     }
 
@@ -190,7 +190,7 @@ impl Space {
         let vmar = self.vmar_mut(id);
         vmar.handles -= 1;
         if vmar.handles == 0 && !vmar.is_alive {
-            self.regions.remove(id);
+            self.regions.discard(id);
         }
     }
 

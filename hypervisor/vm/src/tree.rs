@@ -132,12 +132,18 @@ fn height<T: Node>(nodes: &Arena<T>, node: Option<Id<T>>) -> u32 {
 
 /// Brings a node's height and notes up to date with its children.
 fn update<T: Node>(nodes: &mut Arena<T>, id: Id<T>) {
+    let _ = update_and_weigh(nodes, id);
+}
+
+/// The same; returns the heights of the children.
+fn update_and_weigh<T: Node>(nodes: &mut Arena<T>, id: Id<T>) -> (u32, u32) {
     let node = &nodes[id];
     let [left, right] = [node.links().left, node.links().right].map(|child| child.map(|child| nodes[child].links()));
-    let height = 1 + left.map_or(0, |links| links.height).max(right.map_or(0, |links| links.height));
+    let [on_left, on_right] = [left, right].map(|links| links.map_or(0, |links| links.height));
     let notes = node.notes(left.map(|links| links.notes), right.map(|links| links.notes));
     let links = nodes[id].links_mut();
-    (links.height, links.notes) = (height, notes);
+    (links.height, links.notes) = (1 + on_left.max(on_right), notes);
+    (on_left, on_right)
 }
 
 fn rotate_right<T: Node>(nodes: &mut Arena<T>, id: Id<T>, left: Id<T>) -> Id<T> {
@@ -159,12 +165,17 @@ fn rotate_left<T: Node>(nodes: &mut Arena<T>, id: Id<T>, right: Id<T>) -> Id<T> 
 /// Brings a node up to date, and the heights of its children, which differ by two at the most, within one; returns the node
 /// that is in its place then.
 fn balance<T: Node>(nodes: &mut Arena<T>, id: Id<T>) -> Id<T> {
-    update(nodes, id);
-    let (left, right) = (nodes[id].links().left, nodes[id].links().right);
-    let (on_left, on_right) = (height(nodes, left), height(nodes, right));
-    debug_assert!(on_left.abs_diff(on_right) <= 2, "a subtree was not balanced");
-    match (left, right) {
-        (Some(child), _) if on_left > on_right + 1 => {
+    let (on_left, on_right) = update_and_weigh(nodes, id);
+    if on_left.abs_diff(on_right) <= 1 {
+        return id;
+    }
+    rebalance(nodes, id, on_left, on_right)
+}
+
+fn rebalance<T: Node>(nodes: &mut Arena<T>, id: Id<T>, on_left: u32, on_right: u32) -> Id<T> {
+    debug_assert!(on_left.abs_diff(on_right) == 2, "a subtree was not balanced");
+    match (nodes[id].links().left, nodes[id].links().right) {
+        (Some(child), _) if on_left > on_right => {
             let (outer, inner) = (nodes[child].links().left, nodes[child].links().right);
             let child = match inner {
                 Some(inner_id) if height(nodes, inner) > height(nodes, outer) => rotate_left(nodes, child, inner_id),
@@ -172,7 +183,7 @@ fn balance<T: Node>(nodes: &mut Arena<T>, id: Id<T>) -> Id<T> {
             };
             rotate_right(nodes, id, child)
         }
-        (_, Some(child)) if on_right > on_left + 1 => {
+        (_, Some(child)) if on_right > on_left => {
             let (inner, outer) = (nodes[child].links().left, nodes[child].links().right);
             let child = match inner {
                 Some(inner_id) if height(nodes, inner) > height(nodes, outer) => rotate_right(nodes, child, inner_id),
@@ -198,10 +209,11 @@ fn insert<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, id: Id<T>) -> Id<T
 
 fn remove<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: u64) -> Option<Id<T>> {
     let at = node?;
-    let (left, right) = (nodes[at].links().left, nodes[at].links().right);
-    if key < nodes[at].key() {
+    let Links { left, right, .. } = *nodes[at].links();
+    let own_key = nodes[at].key();
+    if key < own_key {
         nodes[at].links_mut().left = remove(nodes, left, key);
-    } else if key > nodes[at].key() {
+    } else if key > own_key {
         nodes[at].links_mut().right = remove(nodes, right, key);
     } else {
         let Some(right) = right else { return left };
@@ -272,5 +284,5 @@ fn free<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>) {
     let (left, right) = (nodes[at].links().left, nodes[at].links().right);
     free(nodes, left);
     free(nodes, right);
-    nodes.remove(at);
+    nodes.discard(at);
 }
