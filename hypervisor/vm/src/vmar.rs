@@ -83,12 +83,16 @@ impl<'a, M: Machine> Locked<'a, M> {
         Ok(())
     }
 
-    /// Makes room for what unmapping the range needs: a mapping, where the range is a hole in one.
-    pub(crate) fn reserve_unmap(&mut self, vmar: RegionId, base: u64, size: u64) -> Result<(), Status> {
-        let is_hole = self
-            .child_above(vmar, base)
-            .map(|child| &self.space.regions[child])
-            .is_some_and(|child| child.mapping().is_some() && child.base < base && base + size < child.end());
+    /// Returns the first region in the VMAR that has an address in common with the range.
+    pub(crate) fn first_in(&self, vmar: RegionId, base: u64, size: u64) -> Option<RegionId> {
+        self.space.vmar(vmar).children.first_overlapping(&self.space.regions, base, size)
+    }
+
+    /// Makes room for what unmapping the range needs, in which `first` is the first region: a mapping, where the range is a hole
+    /// in one.
+    pub(crate) fn reserve_unmap(&mut self, first: RegionId, base: u64, size: u64) -> Result<(), Status> {
+        let first = &self.space.regions[first];
+        let is_hole = first.base < base && base + size < first.end() && first.mapping().is_some();
         if is_hole { self.reserve_mappings(1) } else { Ok(()) }
     }
 
@@ -159,34 +163,42 @@ impl<'a, M: Machine> Locked<'a, M> {
         self.forget(right);
     }
 
-    /// Unmaps the range, which lies in the VMAR: mappings are trimmed, split or removed, sub-regions that it covers are
-    /// destroyed. Room for it is reserved.
+    /// Unmaps the range, which lies in the VMAR and in which `first` is the first region: mappings are trimmed, split or removed,
+    /// sub-regions that it covers are destroyed. Room for it is reserved.
     ///
     /// # Errors
     ///
     /// NO_MEMORY: the tables show the range's ends in blocks, and there is none to split them. Nothing was changed.
-    pub(crate) fn unmap(&mut self, vmar: RegionId, base: u64, size: u64) -> Result<(), Status> {
+    pub(crate) fn unmap(
+        &mut self,
+        vmar: RegionId,
+        first: Option<RegionId>,
+        base: u64,
+        size: u64,
+    ) -> Result<(), Status> {
         let size = if planted::is(100) { size + PAGE_SIZE } else { size };
         self.unmap_tables(base, size)?;
-        self.remove_range(vmar, base, size);
+        self.remove_range(vmar, first, base, size);
         Ok(())
     }
 
     /// Takes away what was just made in the range.
     pub(crate) fn take_back(&mut self, vmar: RegionId, base: u64, size: u64) {
         self.clear_tables(base, size);
-        self.remove_range(vmar, base, size);
+        self.remove_range(vmar, self.first_in(vmar, base, size), base, size);
     }
 
-    fn remove_range(&mut self, vmar: RegionId, base: u64, size: u64) {
+    fn remove_range(&mut self, vmar: RegionId, first: Option<RegionId>, base: u64, size: u64) {
         let end = base + size;
-        let mut at = base;
-        while let Some(child) = self.child_above(vmar, at).filter(|child| self.space.regions[*child].base < end) {
-            at = self.space.regions[child].end();
-            match self.space.regions[child].kind {
+        let mut next = first;
+        while let Some(child) = next {
+            let region = &self.space.regions[child];
+            let child_end = region.end();
+            match region.kind {
                 Kind::Vmar(_) => self.bury_all(child),
                 Kind::Mapping(_) => self.cut(child, base, end),
             }
+            next = if child_end < end { self.first_in(vmar, child_end, end - child_end) } else { None };
         }
     }
 
@@ -284,8 +296,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     /// Takes away what is left of a mapping that is in no VMAR any more.
     fn forget(&mut self, id: RegionId) {
         let link = self.space.remove_mapping(id);
-        let vmo = self.system.lock_vmos().unlink(link);
-        self.system.release_vmo(vmo);
+        self.system.unlink(link);
     }
 
     fn relink(&mut self, id: RegionId) {

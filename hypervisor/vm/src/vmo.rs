@@ -15,6 +15,7 @@ use crate::memory::{Backing, Link, Memory, MemoryId};
 use crate::pins::{Bti, Pin};
 use crate::supply::Supply;
 use crate::system::{System, VmId};
+use crate::told::Told;
 
 pub(crate) type VmoId = Id<Vmo>;
 
@@ -241,18 +242,19 @@ impl Vmos {
         (link.base, link.size, link.offset) = (base, size, offset);
     }
 
-    /// Forgets a mapping. Its reference is still to be [released](System::release_vmo).
-    pub(crate) fn unlink(&mut self, id: Id<Link>) -> VmoId {
-        let link = self.links.remove(id);
-        match link.previous {
-            Some(previous) => self.links[previous].next = link.next,
-            None => self.memories[link.memory].first_link = link.next,
+    /// Forgets a mapping; its reference is still to be released.
+    fn unlink(&mut self, id: Id<Link>) -> VmoId {
+        let Link { vmo, memory, previous, next, .. } = self.links[id];
+        self.links.discard(id);
+        match previous {
+            Some(previous) => self.links[previous].next = next,
+            None => self.memories[memory].first_link = next,
         }
-        if let Some(next) = link.next {
-            self.links[next].previous = link.previous;
+        if let Some(next) = next {
+            self.links[next].previous = previous;
         }
-        self.vmos[link.vmo].mapping_count -= 1;
-        link.vmo
+        self.vmos[vmo].mapping_count -= 1;
+        vmo
     }
 
     fn links_of(&self, id: MemoryId) -> impl Iterator<Item = &Link> + Clone {
@@ -335,9 +337,12 @@ impl Vmos {
         }
         vmo.references -= 1;
         debug_assert!(vmo.references > 0 || vmo.mapping_count == 0, "a mapping is a reference");
-        if vmo.references > 0 {
-            return None;
-        }
+        if vmo.references > 0 { None } else { self.end(id) }
+    }
+
+    /// Ends a VMO that nobody uses any more.
+    #[inline(never)]
+    fn end(&mut self, id: VmoId) -> Option<(Memory, bool)> {
         let vmo = self.vmos.remove(id);
         self.leave_family(&vmo.family);
         let memory = &mut self.memories[vmo.memory];
@@ -380,12 +385,34 @@ impl<M: Machine> System<M> {
 
     /// Ends a use of the VMO. After the last one what nobody else shows is given back, with no lock of the VMOs held.
     pub(crate) fn release_vmo(&self, id: VmoId) {
+        self.release_locked(self.lock_vmos(), id);
+    }
+
+    /// Ends a mapping, which is a use of its VMO.
+    pub(crate) fn unlink(&self, link: Id<Link>) {
         let mut vmos = self.lock_vmos();
+        let vmo = vmos.unlink(link);
+        self.release_locked(vmos, vmo);
+    }
+
+    /// Takes note that there is a handle less to the VMO.
+    pub(crate) fn close_vmo(&self, id: VmoId) {
+        let mut vmos = self.lock_vmos();
+        vmos[id].handle_count -= 1;
+        self.release_locked(vmos, id);
+    }
+
+    fn release_locked(&self, mut vmos: Told<'_, M, Vmos>, id: VmoId) {
         let released = vmos.release(id);
         vmos.trim(|payer| self.supply(payer));
-        let Some((mut memory, had_relatives)) = released else { return };
+        let Some((memory, had_relatives)) = released else { return };
         // Who else shows a page is counted under the lock; where nobody can, it is not needed.
-        let counting = had_relatives.then_some(vmos);
+        self.give_memory(memory, had_relatives.then_some(vmos));
+    }
+
+    /// Not inlined: it would have all that end a use pay for the room that the last one needs on the stack.
+    #[inline(never)]
+    fn give_memory(&self, mut memory: Memory, counting: Option<Told<'_, M, Vmos>>) {
         let supply = self.supply(memory.payer);
         match memory.backing {
             Backing::Paged => {
@@ -396,11 +423,5 @@ impl<M: Machine> System<M> {
             Backing::Contiguous(first) => supply.give_run(first, memory.page_count()),
             Backing::Device(_) => {}
         }
-    }
-
-    /// Takes note that there is a handle less to the VMO.
-    pub(crate) fn close_vmo(&self, id: VmoId) {
-        self.lock_vmos()[id].handle_count -= 1;
-        self.release_vmo(id);
     }
 }

@@ -118,7 +118,8 @@ impl<M: Machine> Caller<'_, M> {
         // What is overwritten may be the middle of a mapping, which takes another.
         locked.reserve_mappings(if overwrites { 2 } else { 1 })?;
         if overwrites {
-            locked.unmap(parent, base, size)?;
+            let first = locked.first_in(parent, base, size);
+            locked.unmap(parent, first, base, size)?;
         }
         let id = locked.add_mapping(parent, base, size, new, perms_of(options));
         if options.contains(VmOptions::MAP_RANGE)
@@ -153,15 +154,15 @@ impl<M: Machine> Caller<'_, M> {
         }
         let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
         check_live_range(&locked, vmar, base, size)?;
-        if locked.space.vmar(vmar).children.first_overlapping(&locked.space.regions, base, size).is_none() {
+        let Some(first) = locked.first_in(vmar, base, size) else {
             let nothing = if planted::is(97) { Status::INVALID_ARGS } else { Status::NOT_FOUND };
             return if dialect.unmap_of_nothing_succeeds { Ok(Reply::DONE) } else { Err(nothing) };
-        }
+        };
         let may_destroy = !dialect.unmap_needs_op_children || rights.contains(Rights::OP_CHILDREN);
-        check_sub_regions(&locked, vmar, base, size, may_destroy)?;
-        locked.reserve_unmap(vmar, base, size)?;
+        check_sub_regions(&locked, vmar, Some(first), base, size, may_destroy)?;
+        locked.reserve_unmap(first, base, size)?;
         let range = IpaRange::new(Ipa(base), size);
-        self.system.operate(Work::Unmap, self.id, range, None, || locked.unmap(vmar, base, size))?;
+        self.system.operate(Work::Unmap, self.id, range, None, || locked.unmap(vmar, Some(first), base, size))?;
         Ok(Reply::DONE)
     }
 
@@ -252,10 +253,11 @@ fn only(options: VmOptions, allowed: VmOptions) -> Result<(), Status> {
 
 /// Checks that the VMAR lives and that the range lies in it.
 fn check_live_range<M: Machine>(locked: &Locked<'_, M>, vmar: RegionId, base: u64, size: u64) -> Result<(), Status> {
-    if !locked.space.vmar(vmar).is_alive {
+    let region = &locked.space.regions[vmar];
+    if !region.vmar().is_some_and(|vmar| vmar.is_alive) {
         return Err(Status::BAD_STATE);
     }
-    if locked.space.regions[vmar].holds(base, size) { Ok(()) } else { Err(Status::INVALID_ARGS) }
+    if region.holds(base, size) { Ok(()) } else { Err(Status::INVALID_ARGS) }
 }
 
 /// Finds where a region of `size` bytes goes in the VMAR. The checks are those that `vmar_allocate` and `vmar_map` share, from
@@ -311,34 +313,33 @@ fn place_at<M: Machine>(
         return Err(Status::INVALID_ARGS);
     }
     if options.contains(VmOptions::SPECIFIC_OVERWRITE) {
-        return check_sub_regions(locked, parent, base, size, false).map(|()| base);
+        let first = locked.first_in(parent, base, size);
+        return check_sub_regions(locked, parent, first, base, size, false).map(|()| base);
     }
-    match locked.space.vmar(parent).children.first_overlapping(&locked.space.regions, base, size) {
+    match locked.first_in(parent, base, size) {
         Some(_) => Err(Status::ALREADY_EXISTS),
         None => Ok(base),
     }
 }
 
-/// Checks the sub-regions that have a part in the range: each is covered whole, and there is none unless they may be
-/// destroyed.
+/// Checks the sub-regions that have a part in the range, of which `first` is the first region: each is covered whole, and there
+/// is none unless they may be destroyed.
 fn check_sub_regions<M: Machine>(
     locked: &Locked<'_, M>,
     vmar: RegionId,
+    first: Option<RegionId>,
     base: u64,
     size: u64,
     may_destroy: bool,
 ) -> Result<(), Status> {
-    let (regions, children) = (&locked.space.regions, locked.space.vmar(vmar).children);
-    let mut at = base;
-    while let Some(child) = children.first_overlapping(regions, at, base + size - at).map(|id| &regions[id]) {
-        let is_covered = base <= child.base && child.end() <= base + size;
+    let end = base + size;
+    let mut next = first;
+    while let Some(child) = next.map(|id| &locked.space.regions[id]) {
+        let is_covered = base <= child.base && child.end() <= end;
         if matches!(child.kind, Kind::Vmar(_)) && !(may_destroy && is_covered) {
             return Err(Status::INVALID_ARGS);
         }
-        at = child.end();
-        if at >= base + size {
-            break;
-        }
+        next = if child.end() < end { locked.first_in(vmar, child.end(), end - child.end()) } else { None };
     }
     Ok(())
 }

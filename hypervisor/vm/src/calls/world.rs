@@ -36,6 +36,11 @@ impl<M: Machine> Caller<'_, M> {
         Ok(Reply::one(read as u64))
     }
 
+    /// clock_get_monotonic(): x1 nanoseconds.
+    pub(super) fn clock_get_monotonic(&self) -> Result<Reply, Status> {
+        Ok(Reply::one(self.system.machine.now_ns()))
+    }
+
     /// nanosleep(deadline): a time that is past, or negative, is no wait.
     pub(super) fn nanosleep(&self) -> Result<Reply, Status> {
         let deadline = self.arg(0) as i64;
