@@ -5,13 +5,14 @@ use core::marker::PhantomData;
 use core::num::{NonZeroU32, NonZeroUsize};
 use core::ops::{Index, IndexMut};
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
 
 use vmsa::{Hpa, PAGE_SIZE};
 
 use crate::Machine;
 use crate::frames::Use;
 use crate::radix::{Radix, Taken};
-use crate::supply::Supply;
+use crate::supply::{NODE_WORDS, Supply, node};
 use crate::system::VmId;
 
 /// The name of an object in the arena that made it.
@@ -59,9 +60,6 @@ enum Slot<T> {
     Used(T),
 }
 
-/// How many slabs are found without the radix tree.
-const NEAR_SLABS: usize = 32;
-
 /// Objects of one type, in slabs of a frame each. A slab that becomes empty is given back by [`Arena::trim`], but for the last.
 ///
 /// The number of an object is that of its slab and, in the lower bits, that of its slot, of which the first is 1: in the place
@@ -69,8 +67,10 @@ const NEAR_SLABS: usize = 32;
 pub(crate) struct Arena<T> {
     /// By the number of a slab the slab's frame.
     slabs: Radix,
-    /// The frames of the first slabs once more: looking up an object takes 10 instructions by this, and 30 by the tree.
-    near: [Option<NonZeroUsize>; NEAR_SLABS],
+    /// Where slab 0 is, and the node with the words of the first 512: looking up an object takes 10 instructions by them, and 30
+    /// by the tree.
+    first: Option<NonZeroUsize>,
+    directory: Option<Hpa>,
     /// How many there are, and how many of them have no object.
     slab_count: u32,
     empty_slabs: u32,
@@ -113,7 +113,8 @@ impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
         Self {
             slabs: Radix::new(),
-            near: [None; NEAR_SLABS],
+            first: None,
+            directory: None,
             slab_count: 0,
             empty_slabs: 0,
             next_number: 0,
@@ -235,7 +236,7 @@ impl<T> Arena<T> {
                 supply.give(frame);
             }
         });
-        self.set_near(number, None);
+        self.note_slabs();
         self.slab_count -= 1;
         self.empty_slabs -= 1;
         self.free_count -= Self::PER_SLAB;
@@ -271,7 +272,7 @@ impl<T> Arena<T> {
             supply.give(frame);
             return Err(OutOfSlots);
         }
-        self.set_near(number, address_of(frame));
+        self.note_slabs();
         self.next_number = number + 1;
         self.slab_count += 1;
         self.empty_slabs += 1;
@@ -288,18 +289,20 @@ impl<T> Arena<T> {
         Ok(())
     }
 
-    fn set_near(&mut self, number: u32, address: Option<NonZeroUsize>) {
-        if let Some(near) = self.near.get_mut(number as usize) {
-            *near = address;
-        }
+    fn note_slabs(&mut self) {
+        self.first = self.far_slab(0);
+        self.directory = self.slabs.first_node();
     }
 
     /// Returns where the slab of that number is, if there is one.
     #[inline]
     fn slab(&self, number: u32) -> Option<NonZeroUsize> {
-        match self.near.get(number as usize) {
-            Some(near) => *near,
-            None => self.far_slab(number),
+        match (number, self.directory) {
+            (0, _) => self.first,
+            (_, Some(directory)) if number < NODE_WORDS as u32 => {
+                NonZeroUsize::new(node(directory)[number as usize].load(Relaxed) as usize)
+            }
+            _ => self.far_slab(number),
         }
     }
 

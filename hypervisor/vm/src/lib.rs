@@ -15,6 +15,7 @@ mod error;
 mod fault;
 mod frames;
 mod handles;
+mod links;
 mod loads;
 mod machine;
 mod memory;

@@ -1,4 +1,4 @@
-//! Memory that VMOs show: its pages, and the notes of who maps it.
+//! Memory that VMOs show: its pages, and who maps it.
 //!
 //! Copies share pages, frame by frame: each frame counts the memories that show it, and a page that is shared is written by
 //! nobody. Who wants to write takes a copy of the page first. So a copy costs no pages, and there is no order among those that
@@ -10,10 +10,11 @@ use vmsa::{Attributes, Hpa, Ipa, IpaRange, MemoryType, PAGE_SHIFT, PAGE_SIZE, Pe
 
 use crate::arena::Id;
 use crate::frames::{CHUNK_FRAMES, Frames};
+use crate::links::Link;
 use crate::pins::Pin;
 use crate::radix::Radix;
 use crate::system::VmId;
-use crate::vmo::Vmo;
+use crate::tree::Tree;
 
 pub(crate) type MemoryId = Id<Memory>;
 
@@ -43,7 +44,8 @@ pub(crate) struct Memory {
     pub(crate) committed_pages: u64,
     /// Trees may lead to the shared page of zeros where it has no page.
     pub(crate) zeros_are_mapped: bool,
-    pub(crate) first_link: Option<Id<Link>>,
+    /// Who maps it.
+    pub(crate) links: Tree<Link>,
     pub(crate) first_pin: Option<Id<Pin>>,
     /// VMOs that show it.
     pub(crate) users: u64,
@@ -56,29 +58,6 @@ pub(crate) struct Memory {
 pub(crate) struct Relatives {
     pub(crate) next: MemoryId,
     pub(crate) previous: MemoryId,
-}
-
-/// A mapping, as its memory knows it.
-pub(crate) struct Link {
-    pub(crate) vmo: Id<Vmo>,
-    pub(crate) memory: MemoryId,
-    pub(crate) vm: VmId,
-    pub(crate) base: u64,
-    pub(crate) size: u64,
-    /// The memory's offset at the base; so large that nothing is shown where it would wrap.
-    pub(crate) offset: u64,
-    pub(crate) previous: Option<Id<Link>>,
-    pub(crate) next: Option<Id<Link>>,
-}
-
-impl Link {
-    /// Returns the addresses at which the mapping shows the memory's bytes from `start` to `end`.
-    pub(crate) fn window(&self, start: u64, end: u64) -> Option<IpaRange> {
-        let from = start.max(self.offset);
-        // Past the end of what an offset can be there is nothing mapped.
-        let to = end.min(self.offset.saturating_add(self.size));
-        (from < to).then(|| IpaRange::new(Ipa(self.base + (from - self.offset)), to - from))
-    }
 }
 
 /// Adjacent frames of adjacent pages.
@@ -122,7 +101,7 @@ impl Memory {
             pages: Radix::new(),
             committed_pages,
             zeros_are_mapped: false,
-            first_link: None,
+            links: Tree { root: None },
             first_pin: None,
             users: 0,
             relatives: None,

@@ -51,7 +51,25 @@ impl Radix {
 
     /// Returns the frame at `key`.
     pub(crate) fn get(&self, key: u64) -> Option<Hpa> {
-        self.find(key).map(|found| frame_at(found.word, key))
+        if !self.reaches(key) {
+            return None;
+        }
+        let (mut word, mut height) = (self.root, self.height);
+        while height > PAGE && word != 0 && !is_large(word) {
+            word = node(Hpa(word))[index(key, height)].load(Relaxed);
+            height -= 1;
+        }
+        (word != 0).then(|| frame_at(word, key))
+    }
+
+    /// Returns the node with the words of the keys below 512, if there is one and it is no chunk.
+    pub(crate) fn first_node(&self) -> Option<Hpa> {
+        let (mut word, mut height) = (self.root, self.height);
+        while height > CHUNK && word != 0 {
+            word = node(Hpa(word))[0].load(Relaxed);
+            height -= 1;
+        }
+        (height == CHUNK && word != 0 && !is_large(word)).then_some(Hpa(word))
     }
 
     /// Returns the frame at `key`, and how many keys from there on lead to frames that follow one another: at most `most` or a

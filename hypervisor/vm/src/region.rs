@@ -4,7 +4,7 @@ use abi::VmOptions;
 use vmsa::Perms;
 
 use crate::arena::{Arena, Id};
-use crate::memory::Link;
+use crate::links::Link;
 use crate::spots::Span;
 use crate::tree::{Links, Node, Tree};
 use crate::vmo::Vmo;
@@ -24,6 +24,7 @@ pub(crate) struct Region {
 }
 
 impl Node for Region {
+    type Key = u64;
     type Notes = Span;
 
     fn key(&self) -> u64 {
@@ -90,6 +91,7 @@ impl Protection {
 }
 
 impl Node for Protection {
+    type Key = u64;
     type Notes = ();
 
     fn key(&self) -> u64 {

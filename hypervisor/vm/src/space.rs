@@ -8,7 +8,7 @@ use vmsa::Perms;
 use crate::Machine;
 use crate::arena::{Arena, Id};
 use crate::handles::Handles;
-use crate::memory::Link;
+use crate::links::Link;
 use crate::random::Random;
 use crate::region::{Kind, Mapping, Protection, Region, RegionId, Regions, Vmar};
 use crate::spots::{Span, Wanted};

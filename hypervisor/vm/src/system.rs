@@ -44,6 +44,13 @@ impl VmId {
         (0..MAX_VMS as u8).map(Self)
     }
 
+    /// Returns the VMs of which the bits are set, by their [indices](VmId::index).
+    pub(crate) fn of_bits(bits: u64) -> impl Iterator<Item = Self> {
+        let without_lowest = |bits: &u64| Some(bits & (bits - 1)).filter(|rest| *rest != 0);
+        core::iter::successors(Some(bits).filter(|bits| *bits != 0), without_lowest)
+            .map(|bits| Self(bits.trailing_zeros() as u8))
+    }
+
     /// Returns the VM's number, counted from 0.
     pub const fn index(self) -> usize {
         self.0 as usize

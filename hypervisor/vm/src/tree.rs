@@ -8,11 +8,13 @@ use crate::arena::{Arena, Id};
 
 /// What can be in a tree.
 pub(crate) trait Node: Sized {
+    /// What a tree is ordered by.
+    type Key: Copy + Ord;
     /// What a node knows of itself and all that is below it.
     type Notes: Copy;
 
-    /// Returns what the tree is ordered by; no two nodes have the same.
-    fn key(&self) -> u64;
+    /// Returns the node's key; no two nodes of a tree have the same.
+    fn key(&self) -> Self::Key;
 
     fn links(&self) -> &Links<Self>;
 
@@ -66,17 +68,17 @@ impl<T: Node> Tree<T> {
     }
 
     /// Takes the node with the key out of the tree.
-    pub(crate) fn remove(&mut self, nodes: &mut Arena<T>, key: u64) {
+    pub(crate) fn remove(&mut self, nodes: &mut Arena<T>, key: T::Key) {
         self.root = remove(nodes, self.root, key);
     }
 
     /// Takes note that the node with the key has changed, but not its place among the others.
-    pub(crate) fn refresh(self, nodes: &mut Arena<T>, key: u64) {
+    pub(crate) fn refresh(self, nodes: &mut Arena<T>, key: T::Key) {
         refresh(nodes, self.root, key);
     }
 
     /// Returns the last node whose key is not above `key`.
-    pub(crate) fn last_up_to(self, nodes: &Arena<T>, key: u64) -> Option<Id<T>> {
+    pub(crate) fn last_up_to(self, nodes: &Arena<T>, key: T::Key) -> Option<Id<T>> {
         let (mut found, mut at) = (None, self.root);
         while let Some(id) = at {
             let is_found = nodes[id].key() <= key;
@@ -87,7 +89,7 @@ impl<T: Node> Tree<T> {
     }
 
     /// Returns the first node whose key is above `key`.
-    pub(crate) fn first_above(self, nodes: &Arena<T>, key: u64) -> Option<Id<T>> {
+    pub(crate) fn first_above(self, nodes: &Arena<T>, key: T::Key) -> Option<Id<T>> {
         let (mut found, mut at) = (None, self.root);
         while let Some(id) = at {
             let is_found = nodes[id].key() > key;
@@ -108,7 +110,7 @@ impl<T: Node> Tree<T> {
     }
 
     /// Makes two trees: of the nodes whose keys are below `key`, and of the others.
-    pub(crate) fn split(self, nodes: &mut Arena<T>, key: u64) -> (Self, Self) {
+    pub(crate) fn split(self, nodes: &mut Arena<T>, key: T::Key) -> (Self, Self) {
         let (left, right) = split(nodes, self.root, key);
         (Self { root: left }, Self { root: right })
     }
@@ -207,7 +209,7 @@ fn insert<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, id: Id<T>) -> Id<T
     balance(nodes, at)
 }
 
-fn remove<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: u64) -> Option<Id<T>> {
+fn remove<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: T::Key) -> Option<Id<T>> {
     let at = node?;
     let Links { left, right, .. } = *nodes[at].links();
     let own_key = nodes[at].key();
@@ -234,7 +236,7 @@ fn remove_first<T: Node>(nodes: &mut Arena<T>, at: Id<T>) -> (Option<Id<T>>, Id<
 }
 
 /// Brings the nodes from the root to the one with the key up to date.
-fn refresh<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: u64) {
+fn refresh<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: T::Key) {
     let Some(at) = node else { return };
     if key < nodes[at].key() {
         refresh(nodes, nodes[at].links().left, key);
@@ -267,7 +269,7 @@ fn join<T: Node>(nodes: &mut Arena<T>, left: Option<Id<T>>, middle: Id<T>, right
     }
 }
 
-fn split<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: u64) -> (Option<Id<T>>, Option<Id<T>>) {
+fn split<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: T::Key) -> (Option<Id<T>>, Option<Id<T>>) {
     let Some(at) = node else { return (None, None) };
     let (left, right) = (nodes[at].links().left, nodes[at].links().right);
     if nodes[at].key() < key {

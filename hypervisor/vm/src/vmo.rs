@@ -6,12 +6,13 @@
 
 use abi::{KOID_INVALID, NAME_LEN, Status, VmoOptions};
 use stage2::Flushed;
-use vmsa::{IpaRange, PAGE_SHIFT, PAGE_SIZE};
+use vmsa::{PAGE_SHIFT, PAGE_SIZE};
 
 use crate::Machine;
 use crate::arena::{Arena, Id};
 use crate::frames::Use;
-use crate::memory::{Backing, Link, Memory, MemoryId};
+use crate::links::Link;
+use crate::memory::{Backing, Memory, MemoryId};
 use crate::pins::{Bti, Pin};
 use crate::supply::Supply;
 use crate::system::{System, VmId};
@@ -53,7 +54,7 @@ pub(crate) struct Vmo {
     pub(crate) mapping_count: u64,
     pub(crate) handle_count: u32,
     /// Handles, mappings, pins, and calls under way.
-    references: u64,
+    pub(crate) references: u64,
     /// LOCK minus UNLOCK, of a discardable one.
     pub(crate) lock_count: u64,
 }
@@ -97,13 +98,13 @@ impl View {
 
 /// All VMOs, and what they show.
 pub(crate) struct Vmos {
-    vmos: Arena<Vmo>,
+    pub(crate) vmos: Arena<Vmo>,
     pub(crate) memories: Arena<Memory>,
-    links: Arena<Link>,
+    pub(crate) links: Arena<Link>,
     pub(crate) pins: Arena<Pin>,
     pub(crate) btis: Arena<Bti>,
     /// Links that there is room for, and that calls under way may make.
-    promised_links: u32,
+    pub(crate) promised_links: u32,
 }
 
 impl core::ops::Index<VmoId> for Vmos {
@@ -216,74 +217,6 @@ impl Vmos {
     /// Gives room up that was promised and is not needed.
     pub(crate) const fn give_up_links(&mut self, count: u32) {
         self.promised_links -= count;
-    }
-
-    /// Makes the note of a new mapping, in room that was promised. The mapping counts as a reference.
-    pub(crate) fn link(&mut self, id: VmoId, vm: VmId, base: u64, size: u64, vmo_offset: u64) -> Id<Link> {
-        self.promised_links -= 1;
-        let View { memory, offset, .. } = self.view(id);
-        let offset = offset.saturating_add(vmo_offset);
-        let next = self.memories[memory].first_link;
-        let link = self.links.insert_reserved(Link { vmo: id, memory, vm, base, size, offset, previous: None, next });
-        if let Some(next) = next {
-            self.links[next].previous = Some(link);
-        }
-        self.memories[memory].first_link = Some(link);
-        let vmo = &mut self.vmos[id];
-        vmo.mapping_count += 1;
-        vmo.references += 1;
-        link
-    }
-
-    /// Takes note that a mapping shows something else of the VMO, or at another place.
-    pub(crate) fn relink(&mut self, id: Id<Link>, base: u64, size: u64, vmo_offset: u64) {
-        let offset = self.view(self.links[id].vmo).offset.saturating_add(vmo_offset);
-        let link = &mut self.links[id];
-        (link.base, link.size, link.offset) = (base, size, offset);
-    }
-
-    /// Forgets a mapping; its reference is still to be released.
-    fn unlink(&mut self, id: Id<Link>) -> VmoId {
-        let Link { vmo, memory, previous, next, .. } = self.links[id];
-        self.links.discard(id);
-        match previous {
-            Some(previous) => self.links[previous].next = next,
-            None => self.memories[memory].first_link = next,
-        }
-        if let Some(next) = next {
-            self.links[next].previous = previous;
-        }
-        self.vmos[vmo].mapping_count -= 1;
-        vmo
-    }
-
-    fn links_of(&self, id: MemoryId) -> impl Iterator<Item = &Link> + Clone {
-        let next = |link: &&Link| link.next.map(|next| &self.links[next]);
-        core::iter::successors(self.memories[id].first_link.map(|first| &self.links[first]), next)
-    }
-
-    /// Returns the addresses at which a VM sees the memory's pages from number `first` to `end`.
-    pub(crate) fn windows(
-        &self,
-        id: MemoryId,
-        vm: VmId,
-        first: u64,
-        end: u64,
-    ) -> impl Iterator<Item = IpaRange> + Clone {
-        let (start, end) = (first << PAGE_SHIFT, end.saturating_mul(PAGE_SIZE));
-        self.links_of(id).filter(move |link| link.vm == vm).filter_map(move |link| link.window(start, end))
-    }
-
-    /// Returns the VMs that map the memory.
-    pub(crate) fn mappers(&self, id: MemoryId) -> impl Iterator<Item = VmId> + use<> {
-        let bits = self.links_of(id).fold(0u64, |bits, link| bits | 1 << link.vm.index());
-        VmId::all().filter(move |vm| bits & 1 << vm.index() != 0)
-    }
-
-    /// Returns how many VMs map the VMO.
-    pub(crate) fn share_count(&self, id: VmoId) -> u64 {
-        let links = self.links_of(self.vmos[id].memory).filter(|link| link.vmo == id);
-        u64::from(links.fold(0u64, |bits, link| bits | 1 << link.vm.index()).count_ones())
     }
 
     /// Notes that a VMO was made from another.
