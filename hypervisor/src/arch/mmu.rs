@@ -8,21 +8,21 @@ use aarch64_cpu::registers::{HCR_EL2, Readable, VTCR_EL2, VTTBR_EL2, Writeable};
 use hypervisor::wire::send_console;
 use stage2::{Mmu, Order};
 use vm::Machine;
-use vmsa::{Dc, Dsb, Features, Hpa, PAGE_SIZE, Scope, Tlbi};
+use vmsa::{Dc, Dsb, Features, Hpa, Scope, Tlbi};
 
-use super::{caches, cpu, memory, per_cpu, tlb, uart};
+use super::caches::{self, Zeroing};
+use super::{cpu, memory, per_cpu, tlb, uart};
 
 /// The machine that this program runs on. EL2 sees all RAM at its physical address.
 #[derive(Debug)]
 pub(crate) struct RealMmu {
     features: Features,
-    /// What `DC ZVA` zeroes, where there is one.
-    zeroing_block: Option<u64>,
+    zeroing: Zeroing,
 }
 
 impl RealMmu {
     pub(super) fn new() -> Self {
-        Self { features: cpu::features().memory, zeroing_block: caches::zeroing_block() }
+        Self { features: cpu::features().memory, zeroing: Zeroing::of_this_machine() }
     }
 }
 
@@ -101,15 +101,8 @@ impl Mmu for RealMmu {
 
 impl Machine for RealMmu {
     fn clear(&self, frame: Hpa, pages: u64) {
-        match self.zeroing_block {
-            // SAFETY: (1) `vm` asks only for frames that it was given and that are not in use; (2) it is that number.
-            Some(block) => unsafe { caches::zero_pages(frame, pages, block) },
-            None => {
-                let start = ptr::with_exposed_provenance_mut::<u8>(frame.0 as usize);
-                // SAFETY: as above; zeros are valid bytes.
-                unsafe { start.write_bytes(0, (pages * PAGE_SIZE) as usize) };
-            }
-        }
+        // SAFETY: (1) `vm` asks only for frames that it was given and that are not in use.
+        unsafe { self.zeroing.zero(frame, pages) };
     }
 
     fn copy_from(&self, from: Hpa, into: &mut [u8]) {
