@@ -245,7 +245,7 @@ impl<T> Arena<T> {
 
     fn first_empty(&mut self) -> Option<(u32, VmId)> {
         let mut from = 0;
-        while let Some((number, _)) = self.slabs.next(from) {
+        while let Some((number, _)) = self.slabs.next(from, u64::MAX) {
             let first = Id::at((number as u32) << Self::SLOT_BITS | 1)?;
             let Header { used, payer } = *self.header(first);
             if used == 0 {
@@ -258,7 +258,8 @@ impl<T> Arena<T> {
 
     /// Returns all objects.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        let numbers = core::iter::successors(self.slabs.next(0), |(number, _)| self.slabs.next(number + 1));
+        let numbers =
+            core::iter::successors(self.slabs.next(0, u64::MAX), |(number, _)| self.slabs.next(number + 1, u64::MAX));
         let places = numbers
             .flat_map(|(number, _)| (1..=Self::PER_SLAB).map(move |slot| (number as u32) << Self::SLOT_BITS | slot));
         places.filter_map(|number| self.get(Id::at(number)?))

@@ -169,7 +169,7 @@ impl<M: Machine> System<M> {
     /// Notes the pages from `first` to `end` of one memory in another one, from its page 0 on.
     fn share_pages(&self, from: &Memory, copy: &mut Memory, first: u64, end: u64) -> Result<(), Status> {
         let mut at = first;
-        while let Some((number, _)) = from.next_page(at).filter(|(number, _)| *number < end) {
+        while let Some((number, _)) = from.next_page(at, end) {
             let Some(run) = from.run(number, end) else { break };
             let part = Pages { count: run.count.min(CHUNK_FRAMES - number % CHUNK_FRAMES), ..run };
             at = number + part.count;

@@ -69,9 +69,13 @@ pub(crate) struct Record {
     /// Live entries of a table, used words of a node, of a page how many other memories show it.
     count: AtomicU16,
     used_as: AtomicU8,
-    // The rest speaks of the chunk, in the record of its first frame.
+    // The rest speaks of a chunk whose frames are dealt one by one, in the record of its first frame.
+    /// Those that were given back, in a list.
     free_head: AtomicU16,
+    /// How many frames are free: those that were given back, and those behind the ones that were ever dealt.
     free_count: AtomicU16,
+    /// How many were ever dealt, so that no list of them has to be made.
+    dealt_count: AtomicU16,
     previous_chunk: AtomicU32,
     next_chunk: AtomicU32,
 }
@@ -79,16 +83,10 @@ pub(crate) struct Record {
 const _: () = assert!(size_of::<Record>() <= 32);
 
 impl Record {
-    const fn new(link: u32, used_as: Use) -> Self {
-        Self {
-            link: AtomicU32::new(link),
-            count: AtomicU16::new(0),
-            used_as: AtomicU8::new(used_as as u8),
-            free_head: AtomicU16::new(NONE_IN_CHUNK),
-            free_count: AtomicU16::new(0),
-            previous_chunk: AtomicU32::new(NONE),
-            next_chunk: AtomicU32::new(NONE),
-        }
+    /// Makes it that of a frame that is used for something from now on.
+    fn begin(&self, used_as: Use) {
+        self.used_as.store(used_as as u8, Relaxed);
+        self.count.store(0, Relaxed);
     }
 
     /// Returns the count that the frame's holder keeps.
@@ -154,14 +152,15 @@ struct State {
 }
 
 impl Frames {
-    /// Takes over the memory in `ranges`, keeping records in the largest of them. Returns `None` where that has no room.
+    /// Takes over the memory in `ranges`, keeping records in the largest of them: `clear` makes so many frames from one on read as
+    /// zero. Returns `None` where there is no room.
     ///
     /// # Safety
     ///
     /// 1. The ranges do not overlap, and nobody else uses their memory from now on.
     /// 2. This program sees them, readable and writable, at addresses equal to the physical ones, for as long as this lives, and
     ///    the provenance of those addresses is exposed.
-    pub(crate) unsafe fn new(ranges: &[MemoryRange]) -> Option<Self> {
+    pub(crate) unsafe fn new(ranges: &[MemoryRange], clear: impl FnOnce(Hpa, u64)) -> Option<Self> {
         let base = ranges.iter().map(|range| range.pages().start).min()?;
         let end = ranges.iter().map(|range| range.pages().end).max()?;
         let record_count = usize::try_from(end.0.checked_sub(base.0)? >> PAGE_SHIFT).ok()?;
@@ -177,15 +176,10 @@ impl Frames {
             // SAFETY: by (1) the memory is nobody's, by (2) the heap can keep its lists in it; the records' part is left out.
             unsafe { heap.add_to_heap(start, range.end.0 as usize) };
         }
+        clear(largest.start, record_bytes.div_ceil(PAGE_SIZE));
         let state = Mutex::new(State { heap, partial: NONE });
         let records = NonNull::new(core::ptr::with_exposed_provenance_mut(largest.start.0 as usize))?;
         Some(Self { base, records, record_count, state })
-    }
-
-    /// Returns where the records are: the first frame, and how many frames.
-    pub(crate) fn own_frames(&self) -> (Hpa, u64) {
-        let bytes = (self.record_count * size_of::<Record>()) as u64;
-        (Hpa(self.records.addr().get() as u64), bytes.div_ceil(PAGE_SIZE))
     }
 
     /// Takes a frame; what is in it is whatever was there before.
@@ -193,7 +187,7 @@ impl Frames {
         account.charge(1)?;
         let frame = self.state.lock().take_frame(self);
         match frame {
-            Some(frame) => self.record(frame).used_as.store(used_as as u8, Relaxed),
+            Some(frame) => self.record(frame).begin(used_as),
             None => account.discharge(1),
         }
         frame
@@ -219,7 +213,7 @@ impl Frames {
             return None;
         };
         let first = Hpa(block.addr().get() as u64);
-        self.initialise(first, count, |_| Record::new(NONE, used_as));
+        self.records(first, count).iter().for_each(|record| record.begin(used_as));
         let end = first.add(layout.size() as u64);
         self.state.lock().give_blocks(first.add(count * PAGE_SIZE), end);
         Some(first)
@@ -239,8 +233,7 @@ impl Frames {
     /// Returns what is known of a frame that was handed out.
     pub(crate) fn record(&self, frame: Hpa) -> &Record {
         let pointer = self.record_pointer(frame, 1);
-        // SAFETY: the pointer is in bounds (checked there); the record was initialised when the frame, or its chunk, was first
-        // taken; it is made of atomics, and is never borrowed mutably after that.
+        // SAFETY: the pointer is in bounds (checked there); zeros are a record; it is made of atomics, and never borrowed mutably.
         unsafe { pointer.as_ref() }
     }
 
@@ -252,23 +245,15 @@ impl Frames {
     }
 
     /// Returns where the records of `count` adjacent frames are.
+    #[inline]
     fn record_pointer(&self, first: Hpa, count: u64) -> NonNull<Record> {
         let index = (first.0.wrapping_sub(self.base.0) >> PAGE_SHIFT) as usize;
         let room = self.record_count.checked_sub(index);
-        assert!(room.is_some_and(|room| count as usize <= room), "{count} frames from {first} on are not ours");
+        if room.is_none_or(|room| room < count as usize) {
+            not_ours(first);
+        }
         // SAFETY: the index is not above the number of records.
         unsafe { self.records.add(index) }
-    }
-
-    /// Writes the records of `count` adjacent frames that were free, each by its number from the first on.
-    fn initialise(&self, first: Hpa, count: u64, record: impl Fn(u64) -> Record) {
-        let pointer = self.record_pointer(first, count);
-        for number in 0..count {
-            // SAFETY: the pointer is in bounds for `count` records.
-            let place = unsafe { pointer.add(number as usize) };
-            // SAFETY: in bounds and aligned; nobody looks at the record of a frame that is not handed out.
-            unsafe { place.write(record(number)) };
-        }
     }
 
     fn number(&self, frame: Hpa) -> u32 {
@@ -280,9 +265,21 @@ impl Frames {
     }
 }
 
+/// Ends the program: a frame was named that there is no record of.
+#[cold]
+#[inline(never)]
+fn not_ours(frame: Hpa) -> ! {
+    unreachable!("the frames from {frame} on are not ours")
+}
+
 /// The first frame of the chunk that `frame` belongs to.
 const fn chunk_of(frame: Hpa) -> Hpa {
     Hpa(frame.0 & !(CHUNK_BYTES - 1))
+}
+
+/// The frame of that number in a chunk.
+const fn frame_of(chunk: Hpa, number: u16) -> Hpa {
+    Hpa(chunk.0 + ((number as u64) << PAGE_SHIFT))
 }
 
 impl State {
@@ -292,12 +289,23 @@ impl State {
         }
         let chunk = frames.frame(self.partial);
         let head = frames.record(chunk);
-        let frame = chunk.add(u64::from(head.free_head.load(Relaxed)) << PAGE_SHIFT);
-        head.free_head.store(frames.record(frame).link.load(Relaxed) as u16, Relaxed);
-        if head.free_count.fetch_sub(1, Relaxed) == 1 {
+        let frame = match head.free_head.load(Relaxed) {
+            NONE_IN_CHUNK => {
+                let number = head.dealt_count.load(Relaxed);
+                head.dealt_count.store(number + 1, Relaxed);
+                frame_of(chunk, number)
+            }
+            number => {
+                let frame = frame_of(chunk, number);
+                head.free_head.store(frames.record(frame).link.load(Relaxed) as u16, Relaxed);
+                frame
+            }
+        };
+        let free_count = head.free_count.load(Relaxed) - 1;
+        head.free_count.store(free_count, Relaxed);
+        if free_count == 0 {
             self.unlink(frames, chunk);
         }
-        frames.record(frame).set_count(0);
         Some(frame)
     }
 
@@ -306,7 +314,9 @@ impl State {
         let head = frames.record(chunk);
         frames.record(frame).link.store(u32::from(head.free_head.load(Relaxed)), Relaxed);
         head.free_head.store(((frame.0 - chunk.0) >> PAGE_SHIFT) as u16, Relaxed);
-        match u64::from(head.free_count.fetch_add(1, Relaxed)) + 1 {
+        let free_count = head.free_count.load(Relaxed) + 1;
+        head.free_count.store(free_count, Relaxed);
+        match u64::from(free_count) {
             1 => self.link(frames, chunk),
             CHUNK_FRAMES => {
                 self.unlink(frames, chunk);
@@ -316,13 +326,14 @@ impl State {
         }
     }
 
-    /// Takes a chunk from the buddy allocator, all of its frames free and linked in ascending order.
+    /// Takes a chunk from the buddy allocator, all of whose frames are to be dealt, in ascending order.
     fn open_chunk(&mut self, frames: &Frames) -> Option<()> {
         let layout = Layout::from_size_align(CHUNK_BYTES as usize, CHUNK_BYTES as usize).ok()?;
         let chunk = Hpa(self.heap.alloc(layout).ok()?.addr().get() as u64);
-        frames.initialise(chunk, CHUNK_FRAMES, |index| Record::new(index as u32 + 1, Use::Free));
-        frames.record(chunk).free_head.store(0, Relaxed);
-        frames.record(chunk).free_count.store(CHUNK_FRAMES as u16, Relaxed);
+        let head = frames.record(chunk);
+        head.free_head.store(NONE_IN_CHUNK, Relaxed);
+        head.free_count.store(CHUNK_FRAMES as u16, Relaxed);
+        head.dealt_count.store(0, Relaxed);
         self.link(frames, chunk);
         Some(())
     }

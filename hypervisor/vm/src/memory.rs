@@ -116,11 +116,11 @@ impl Memory {
         }
     }
 
-    /// Returns the number of the first page not below `number` that has a frame, and the frame.
-    pub(crate) fn next_page(&self, number: u64) -> Option<(u64, Hpa)> {
+    /// Returns the number of the first page from `number` to `end` that has a frame, and the frame.
+    pub(crate) fn next_page(&self, number: u64, end: u64) -> Option<(u64, Hpa)> {
         match self.backing {
-            Backing::Paged => self.pages.next(number),
-            _ => self.page(number).map(|frame| (number, frame)),
+            Backing::Paged => self.pages.next(number, end),
+            _ => self.page(number).filter(|_| number < end).map(|frame| (number, frame)),
         }
     }
 
@@ -222,7 +222,7 @@ impl Memory {
             return sum;
         }
         let mut at = first;
-        while let Some((number, _)) = self.next_page(at).filter(|(number, _)| *number < end) {
+        while let Some((number, _)) = self.next_page(at, end) {
             let Some(run) = self.run(number, end) else { break };
             if self.relatives.is_none() {
                 sum.add(run.count, 1);

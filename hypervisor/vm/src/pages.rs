@@ -125,7 +125,7 @@ impl<M: Machine> System<M> {
     fn add_chunk(&self, memory: &mut Memory, first: u64, end: u64) -> bool {
         // The memory may have shrunk to less than `first`, and then there is nothing to do.
         let is_chunk = first.is_multiple_of(CHUNK_FRAMES) && end == first + CHUNK_FRAMES;
-        if !is_chunk || memory.next_page(first).is_some_and(|(number, _)| number < end) {
+        if !is_chunk || memory.next_page(first, end).is_some() {
             return false;
         }
         let supply = self.supply(memory.payer);
@@ -160,7 +160,7 @@ impl<M: Machine> System<M> {
     /// NO_MEMORY: a chunk is in the range in part, and cannot be [split](Self::split_before); or a tree's block is. Nothing was
     /// taken back.
     pub(crate) fn decommit(&self, vmos: &mut Vmos, id: MemoryId, first: u64, end: u64) -> Result<(), Status> {
-        if vmos[id].next_page(first).is_none_or(|(number, _)| number >= end) {
+        if vmos[id].next_page(first, end).is_none() {
             return Ok(());
         }
         self.split_before(vmos, id, first)?;
@@ -248,7 +248,7 @@ impl<M: Machine> System<M> {
             self.decommit(vmos, id, first_whole, end_whole)?;
         }
         let mut at = offset;
-        while let Some((number, _)) = vmos[id].next_page(at >> PAGE_SHIFT).filter(|(n, _)| n << PAGE_SHIFT < end) {
+        while let Some((number, _)) = vmos[id].next_page(at >> PAGE_SHIFT, end.div_ceil(PAGE_SIZE)) {
             let from = at.max(number << PAGE_SHIFT);
             let to = end.min((number + 1) << PAGE_SHIFT);
             if to - from == PAGE_SIZE && can_take(vmos, number, number + 1) {
@@ -303,7 +303,7 @@ impl<M: Machine> System<M> {
         let mut at = first;
         while at < end {
             let mut vmos = self.lock_vmos();
-            let Some((start, _)) = vmos[id].next_page(at).filter(|(start, _)| *start < end) else { break };
+            let Some((start, _)) = vmos[id].next_page(at, end) else { break };
             at = (start + 1).next_multiple_of(CHUNK_FRAMES).min(end);
             work(&mut vmos, start, at)?;
         }

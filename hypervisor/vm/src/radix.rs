@@ -93,12 +93,12 @@ impl Radix {
         self.find(key).is_some_and(|found| is_large(found.word))
     }
 
-    /// Returns the first key that is not below `from` and has a frame, and the frame.
-    pub(crate) fn next(&self, from: u64) -> Option<(u64, Hpa)> {
-        if !self.reaches(from) {
+    /// Returns the first key from `from` to `end` that has a frame, and the frame.
+    pub(crate) fn next(&self, from: u64, end: u64) -> Option<(u64, Hpa)> {
+        if from >= end || !self.reaches(from) {
             return None;
         }
-        next_below(self.root, self.height, from)
+        next_below(self.root, self.height, from, end)
     }
 
     /// Puts a frame at `key`, which has none.
@@ -279,7 +279,7 @@ const fn frame_at(word: u64, key: u64) -> Hpa {
 }
 
 /// Recurs as deep as the tree is high: seven at most.
-fn next_below(word: u64, height: u32, from: u64) -> Option<(u64, Hpa)> {
+fn next_below(word: u64, height: u32, from: u64, end: u64) -> Option<(u64, Hpa)> {
     if word == 0 {
         return None;
     }
@@ -288,10 +288,12 @@ fn next_below(word: u64, height: u32, from: u64) -> Option<(u64, Hpa)> {
     }
     let span = 1u64 << (BITS * (height - 1));
     let base = from & !(span * NODE_WORDS as u64 - 1);
-    let words = node(Hpa(word));
-    (index(from, height)..NODE_WORDS).find_map(|index| {
-        let start = from.max(base + index as u64 * span);
-        next_below(words[index].load(Relaxed), height - 1, start)
+    let first = index(from, height);
+    let past_last = ((end - 1 - base) / span + 1).min(NODE_WORDS as u64) as usize;
+    let words = &node(Hpa(word))[first..past_last];
+    (first..).zip(words).find_map(|(index, word)| match word.load(Relaxed) {
+        0 => None,
+        word => next_below(word, height - 1, from.max(base + index as u64 * span), end),
     })
 }
 

@@ -108,8 +108,13 @@ impl<M: Machine> System<M> {
     /// 2. This program sees them, readable and writable, at addresses equal to the physical ones, for as long as this lives, and
     ///    the provenance of those addresses is exposed.
     pub unsafe fn new(machine: M, memory: &[MemoryRange]) -> Option<Self> {
+        let clear = |first, pages| {
+            machine.told_taken(first, pages, Taken::Memory);
+            machine.clear(first, pages);
+            machine.told_owner(first, pages, Owner::Hypervisor);
+        };
         // SAFETY: the duties are the same.
-        let frames = unsafe { Frames::new(memory) }?;
+        let frames = unsafe { Frames::new(memory, clear) }?;
         // It is nobody's, and never given back.
         let zeros = frames.allocate(Use::Page, &Account::new(1))?;
         machine.told_taken(zeros, 1, Taken::Memory);
@@ -117,9 +122,6 @@ impl<M: Machine> System<M> {
         // Memory that is not cached shows it too, whatever the CPU's features spare elsewhere.
         machine.clean_caches(zeros, PAGE_SIZE, Dc::CleanInvalidate);
         machine.told_owner(zeros, 1, Owner::Everyone);
-        let (records, pages) = frames.own_frames();
-        machine.told_taken(records, pages, Taken::Memory);
-        machine.told_owner(records, pages, Owner::Hypervisor);
         let loads = Mutex::new(Loads::new(&machine));
         Some(Self {
             machine,

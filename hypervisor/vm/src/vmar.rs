@@ -362,7 +362,7 @@ impl<'a, M: Machine> Locked<'a, M> {
             let vmos = self.system.lock_vmos();
             let memory = &vmos[view.memory];
             let end = end.min(vmos.view(mapping.vmo).end_page());
-            let Some((first, _)) = memory.next_page(number).filter(|(first, _)| *first < end) else { return Ok(()) };
+            let Some((first, _)) = memory.next_page(number, end) else { return Ok(()) };
             let Some(run) = memory.run(first, end) else { return Ok(()) };
             let base = address_of(first);
             let to = piece_end(base, run).min(address_of(end));

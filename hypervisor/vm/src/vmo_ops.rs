@@ -117,7 +117,7 @@ impl<M: Machine> System<M> {
 
     fn clean_pages(&self, vmos: &Vmos, id: MemoryId, first: u64, end: u64, op: Dc) {
         let mut at = first;
-        while let Some((number, _)) = vmos[id].next_page(at).filter(|(number, _)| *number < end) {
+        while let Some((number, _)) = vmos[id].next_page(at, end) {
             let Some(run) = vmos[id].run(number, end) else { break };
             self.machine.clean_caches(run.frame, run.len(), op);
             at = number + run.count;
