@@ -29,7 +29,6 @@ pub enum Fault {
 }
 
 /// A page of a memory as a mapping shows it.
-#[derive(Clone, Copy)]
 struct Shown {
     memory: MemoryId,
     number: u64,
@@ -60,7 +59,7 @@ impl<M: Machine> System<M> {
                 self.tree(id).drop_local(&self.machine);
                 Fault::Spurious
             }
-            _ => self.serve(id, Wish { ipa: ipa.page_base(), needed: needed(access), kind }),
+            _ => self.serve(id, &Wish { ipa: ipa.page_base(), needed: needed(access), kind }),
         };
         let count = match outcome {
             Fault::Served => &vm.faults.served,
@@ -73,16 +72,20 @@ impl<M: Machine> System<M> {
 
     /// Serves an access that says which page it wants. What becomes of other mappings of the page, where it is new, is work of its
     /// own, and comes before.
-    fn serve(&self, id: VmId, wish: Wish) -> Fault {
+    fn serve(&self, id: VmId, wish: &Wish) -> Fault {
         let space = self.vm(id).space.lock();
         let mut vmos = self.lock_vmos();
         let found = self.find_page(id, &space, &mut vmos, wish);
-        if let Ok((shown, page)) = found
-            && self.own_around(id, &vmos[shown.memory], shown, page, wish)
+        if wish.kind == FaultKind::Permission
+            && let Ok((shown, page)) = &found
+            && self.own_around(id, &vmos[shown.memory], shown, *page, wish)
         {
             return Fault::Served;
         }
-        let enter = || found.and_then(|(shown, page)| self.enter(id, &vmos[shown.memory], shown, page, wish));
+        let enter = || match &found {
+            Ok((shown, page)) => self.enter(id, &vmos[shown.memory], shown, *page, wish),
+            Err(status) => Err(*status),
+        };
         self.operate(Work::Fault, id, IpaRange::page(wish.ipa), None, enter).unwrap_or(Fault::Abort)
     }
 
@@ -92,14 +95,17 @@ impl<M: Machine> System<M> {
         id: VmId,
         space: &Space,
         vmos: &mut Vmos,
-        wish: Wish,
+        wish: &Wish,
     ) -> Result<(Shown, (Hpa, Attributes)), Status> {
-        let is_allowed = |shown: &Shown| shown.stretch.perms.contains(wish.needed);
-        let shown = shown(space, vmos, wish.ipa).filter(is_allowed).ok_or(Status::NOT_FOUND)?;
+        let shown = shown(space, vmos, wish.ipa).ok_or(Status::NOT_FOUND)?;
+        if !shown.stretch.perms.contains(wish.needed) {
+            return Err(Status::NOT_FOUND);
+        }
         if !(shown.view.0..shown.view.1).contains(&shown.number) {
             return Err(Status::OUT_OF_RANGE);
         }
-        Ok((shown, self.page_for(id, vmos, shown, wish.needed)?))
+        let page = self.page_for(id, vmos, &shown, wish.needed)?;
+        Ok((shown, page))
     }
 
     /// Has the tables allow the access.
@@ -107,9 +113,9 @@ impl<M: Machine> System<M> {
         &self,
         id: VmId,
         memory: &Memory,
-        shown: Shown,
+        shown: &Shown,
         page: (Hpa, Attributes),
-        wish: Wish,
+        wish: &Wish,
     ) -> Result<Fault, Status> {
         if let Some(outcome) = self.find_served(id, wish) {
             return Ok(outcome);
@@ -125,8 +131,8 @@ impl<M: Machine> System<M> {
     }
 
     /// Returns how the fault ends where the tables have what it needs.
-    fn find_served(&self, id: VmId, wish: Wish) -> Option<Fault> {
-        let Wish { ipa, needed, kind } = wish;
+    fn find_served(&self, id: VmId, wish: &Wish) -> Option<Fault> {
+        let Wish { ipa, needed, kind } = *wish;
         let mut tree = self.tree(id);
         match tree.touch(&self.machine, ipa, needed) {
             Touched::No => None,
@@ -145,7 +151,8 @@ impl<M: Machine> System<M> {
 
     /// Enters what is there around `ipa` as far as one entry, or one contiguous group, can show it. Tells whether the access is
     /// allowed then.
-    fn map_around(&self, id: VmId, memory: &Memory, shown: Shown, wish: Wish) -> bool {
+    #[inline(never)]
+    fn map_around(&self, id: VmId, memory: &Memory, shown: &Shown, wish: &Wish) -> bool {
         let Some(around) = around(&self.frames, memory, shown, wish.ipa) else { return false };
         let source = memory.shown_at(&self.frames, around.range, around.pages.number, shown.stretch.perms);
         let mut tree = self.tree(id);
@@ -155,9 +162,10 @@ impl<M: Machine> System<M> {
 
     /// Allows what the mapping allows around `ipa`, after a permission fault, where pages were shared when they were entered and
     /// are not any more. Tells whether the access is allowed then.
-    fn own_around(&self, id: VmId, memory: &Memory, shown: Shown, page: (Hpa, Attributes), wish: Wish) -> bool {
+    #[inline(never)]
+    fn own_around(&self, id: VmId, memory: &Memory, shown: &Shown, page: (Hpa, Attributes), wish: &Wish) -> bool {
         let is_behind = || self.tree(id).touch(&self.machine, wish.ipa, wish.needed) == Touched::No;
-        if wish.kind != FaultKind::Permission || page.1.shared || !is_behind() {
+        if page.1.shared || !is_behind() {
             return false;
         }
         let (range, first) = around(&self.frames, memory, shown, wish.ipa)
@@ -186,7 +194,7 @@ impl<M: Machine> System<M> {
     }
 
     /// Returns what the access finds: the page, a new one for a store, the shared page of zeros for anything else.
-    fn page_for(&self, id: VmId, vmos: &mut Vmos, shown: Shown, needed: Perms) -> Result<(Hpa, Attributes), Status> {
+    fn page_for(&self, id: VmId, vmos: &mut Vmos, shown: &Shown, needed: Perms) -> Result<(Hpa, Attributes), Status> {
         let page = match needed.contains(Perms::WRITE) {
             true => Some(self.page_for_write(vmos, shown.memory, shown.number)?),
             false => vmos[shown.memory].page(shown.number),
@@ -233,7 +241,7 @@ struct Around {
 
 /// Returns the largest aligned addresses around `ipa` that one block or one group shows: all of them in the stretch and in the
 /// VMO, the frames in one piece and aligned alike, and shared or not alike.
-fn around(frames: &Frames, memory: &Memory, shown: Shown, ipa: Ipa) -> Option<Around> {
+fn around(frames: &Frames, memory: &Memory, shown: &Shown, ipa: Ipa) -> Option<Around> {
     let block = memory.block(shown.number)?;
     [CHUNK_BYTES, GROUP_BYTES].into_iter().find_map(|size| {
         let range = IpaRange::new(Ipa(ipa.0 - ipa.0 % size), size);

@@ -41,8 +41,9 @@ impl<M: Machine> System<M> {
 
     /// Returns the page's frame, for a write: one of its own, which reads as zero where there was none.
     pub(crate) fn page_for_write(&self, vmos: &mut Vmos, id: MemoryId, number: u64) -> Result<Hpa, Status> {
-        match vmos[id].page(number) {
-            Some(frame) if vmos[id].is_shared(&self.frames, frame) => self.copy_page(vmos, id, number, frame),
+        let memory = &vmos[id];
+        match memory.page(number) {
+            Some(frame) if memory.is_shared(&self.frames, frame) => self.copy_page(vmos, id, number, frame),
             Some(frame) => Ok(frame),
             None => {
                 self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
@@ -89,7 +90,10 @@ impl<M: Machine> System<M> {
     /// Makes sure that no tree shows the page of zeros for pages that are about to be there, or to be gone. Those that are there
     /// stay.
     fn forget_zeros(&self, vmos: &Vmos, id: MemoryId, first: u64, end: u64, work: Work) {
-        for vm in vmos.mappers(id).filter(|_| vmos[id].zeros_are_mapped) {
+        if !vmos[id].zeros_are_mapped {
+            return;
+        }
+        for vm in vmos.mappers(id) {
             let windows = vmos.windows(id, vm, first, end);
             let _ = self.operate_on_each(work, vm, windows.clone(), || {
                 Ok(self.tree(vm).unmap_frame(&self.machine, &mut self.supply(vm), windows, self.zeros))

@@ -111,10 +111,14 @@ impl Space {
 
     /// Returns the stretch of the mapping that holds `address`, which lies in it.
     pub(crate) fn stretch_at(&self, id: RegionId, address: u64) -> Stretch {
-        match self.stretches(id, address).next() {
-            Some(stretch) => stretch,
-            None => unreachable!("{address:#x} is not in {id:?}"),
-        }
+        let (region, protections) = (&self.regions[id], &self.protections);
+        let tree = region.mapping().map(|mapping| mapping.protections);
+        let Some((tree, at)) = tree.and_then(|tree| Some((tree, tree.last_up_to(protections, address)?))) else {
+            unreachable!("an address is not in the mapping that holds it")
+        };
+        let Protection { base, perms, .. } = protections[at];
+        let next = tree.first_above(protections, base);
+        Stretch { base, end: next.map_or(region.end(), |next| protections[next].base), perms }
     }
 
     /// Returns the stretches of the mapping from the one that holds `address` on, or from its first.
