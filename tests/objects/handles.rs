@@ -127,3 +127,14 @@ fn bookkeeping_of_what_is_gone_is_given_back() {
     churn(700);
     assert_eq!(guest.system.frames_held(guest.id), held);
 }
+
+/// A function id is served if and only if it names a call.
+#[test]
+fn every_call_is_served_and_nothing_else() {
+    let guest = documented();
+    for number in 0..0x200 {
+        let function = abi::VENDOR_BASE + number;
+        let is_served = guest.call_by_id(function).is_some();
+        assert_eq!(is_served, Call::from_function_id(function).is_some(), "{function:#x}");
+    }
+}

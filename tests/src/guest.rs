@@ -47,6 +47,14 @@ impl Guest {
         outcome
     }
 
+    /// Makes the call that a function id names, with arguments of 0, if there is one.
+    pub fn call_by_id(&self, function_id: u32) -> Option<Outcome> {
+        self.leave(HVC, 0);
+        let outcome = self.system.hypercall(self.id, function_id, &[0; 8]);
+        self.resume();
+        outcome
+    }
+
     /// Accesses the page at `ipa` as an instruction would: through the tables, with a fault where they do not allow it.
     pub fn touch(&self, ipa: u64, access: Access) -> bool {
         self.find(ipa, access).is_some()

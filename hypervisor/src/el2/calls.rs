@@ -12,10 +12,7 @@ use crate::arch::{self, Frame};
 pub(super) fn serve(frame: &mut Frame) {
     let function = frame.x[0] as u32;
     match function {
-        VENDOR_FIRST..=VENDOR_LAST => match Call::from_function_id(function) {
-            Some(call) => serve_vendor(frame, call),
-            None => frame.x[0] = smccc::NOT_SUPPORTED,
-        },
+        VENDOR_FIRST..=VENDOR_LAST => serve_vendor(frame, function),
         _ => serve_standard(frame, function),
     }
 }
@@ -25,26 +22,28 @@ const VENDOR_FIRST: u32 = VENDOR_BASE;
 const VENDOR_LAST: u32 = VENDOR_BASE + 0xffff;
 
 #[inline]
-fn serve_vendor(frame: &mut Frame, call: Call) {
+fn serve_vendor(frame: &mut Frame, function: u32) {
     let [x0, results @ ..] = &mut frame.x;
     let Some(args) = results.first_chunk::<8>() else { return };
-    match outcome_of(call, args) {
-        Outcome::Return { status, results: values, count } => {
+    match outcome_of(function, args) {
+        None => *x0 = smccc::NOT_SUPPORTED,
+        Some(Outcome::Return { status, results: values, count }) => {
             *x0 = status.to_register();
             for (result, value) in results.iter_mut().zip(values).take(count) {
                 *result = value;
             }
         }
-        Outcome::Exit(status) => end_vm(status),
+        Some(Outcome::Exit(status)) => end_vm(status),
     }
 }
 
 #[inline]
-fn outcome_of(call: Call, args: &[u64; 8]) -> Outcome {
+fn outcome_of(function: u32, args: &[u64; 8]) -> Option<Outcome> {
+    const TRANSLATE: u32 = Call::Stage2Translate.function_id();
     let host = host();
-    match call {
-        Call::Stage2Translate => translate(host, args),
-        _ => host.system.call(host.vm, call, args),
+    match function {
+        TRANSLATE => Some(translate(host, args)),
+        _ => host.system.hypercall(host.vm, function, args),
     }
 }
 

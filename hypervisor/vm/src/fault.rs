@@ -59,7 +59,7 @@ impl<M: Machine> System<M> {
                 self.tree(id).drop_local(&self.machine);
                 Fault::Spurious
             }
-            _ => self.serve(id, &Wish { ipa: ipa.page_base(), needed: needed(access), kind }),
+            _ => self.serve_access(id, &Wish { ipa: ipa.page_base(), needed: needed(access), kind }),
         };
         let count = match outcome {
             Fault::Served => &vm.faults.served,
@@ -72,7 +72,7 @@ impl<M: Machine> System<M> {
 
     /// Serves an access that says which page it wants. What becomes of other mappings of the page, where it is new, is work of its
     /// own, and comes before.
-    fn serve(&self, id: VmId, wish: &Wish) -> Fault {
+    fn serve_access(&self, id: VmId, wish: &Wish) -> Fault {
         let space = self.vm(id).space.lock();
         let mut vmos = self.lock_vmos();
         let found = self.find_page(id, &space, &mut vmos, wish);

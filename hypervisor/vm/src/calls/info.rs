@@ -80,6 +80,7 @@ impl<M: Machine> Caller<'_, M> {
 
     /// stage2_walk(vmar, addr): x1 descriptor, x2 level, x3 the table's page number.
     pub(super) fn stage2_walk(&self) -> Result<Reply, Status> {
+        self.demand_inspection()?;
         let address = self.arg(1);
         let locked = self.lock();
         let (vmar, rights) = self.vmar(&locked, 0)?;
@@ -93,6 +94,7 @@ impl<M: Machine> Caller<'_, M> {
 
     /// stage2_stats(VM, buf, buf size): x1 actual, x2 available, in counters.
     pub(super) fn stage2_stats(&self) -> Result<Reply, Status> {
+        self.demand_inspection()?;
         let (buffer, size) = (self.arg(1), self.arg(2));
         let id = self.vm_with_right(&self.lock(), Rights::INSPECT)?;
         let actual = (size / 8).min(COUNT as u64);
