@@ -126,6 +126,24 @@ fn a_part_of_a_chunk_reads_as_zero_and_the_rest_does_not() {
     assert_eq!(guest.committed_pages(vmo), 2 * N - (N - 10));
 }
 
+/// Memory that was dealt page by page, and then as a chunk, comes back page by page all the same.
+#[test]
+fn a_chunk_can_be_dealt_in_either_way_again_and_again() {
+    let guest = documented();
+    let (root, vmo) = (guest.root(), guest.vmo(N));
+    guest.map(root, A, vmo, N);
+    let give_back = || (0..N).for_each(|page| guest.op_range(root, VmarOp::Decommit, A + page * 7 % N * P, P).unwrap());
+    for _ in 0..16 {
+        (0..N).for_each(|page| assert!(guest.store(A + page * P, page)));
+        give_back();
+        guest.op_range(root, VmarOp::Commit, A, CHUNK).unwrap();
+        (0..N).for_each(|page| assert!(guest.store(A + page * P, page + 1)));
+        (0..N).for_each(|page| assert_eq!(guest.load(A + page * P), Some(page + 1)));
+        give_back();
+    }
+    assert_eq!(guest.committed_pages(vmo), 0);
+}
+
 #[test]
 fn shrinking_into_a_chunk_keeps_its_first_pages() {
     let guest = documented();

@@ -12,6 +12,9 @@ use buddy_system_allocator::Heap;
 use spin::Mutex;
 use vmsa::{Hpa, PAGE_SHIFT, PAGE_SIZE};
 
+use crate::caches::Caches;
+use crate::frame_lists::FrameStack;
+
 /// The base-two logarithm of the frames in a chunk.
 const CHUNK_SHIFT: u32 = 9;
 /// How many frames a chunk has: what a level-2 block maps.
@@ -21,7 +24,7 @@ pub(crate) const CHUNK_BYTES: u64 = CHUNK_FRAMES * PAGE_SIZE;
 /// The buddy allocator's blocks reach up to 2^39 bytes.
 const ORDERS: usize = 40;
 /// No frame, in a link.
-const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 /// No frame, in a link within a chunk.
 const NONE_IN_CHUNK: u16 = u16::MAX;
 
@@ -89,6 +92,13 @@ impl Record {
         self.count.store(0, Relaxed);
     }
 
+    /// Makes it that of a chunk of which the first `count` frames are dealt.
+    fn deal(&self, count: u16) {
+        self.free_head.store(NONE_IN_CHUNK, Relaxed);
+        self.free_count.store(CHUNK_FRAMES as u16 - count, Relaxed);
+        self.dealt_count.store(count, Relaxed);
+    }
+
     /// Returns the count that the frame's holder keeps.
     pub(crate) fn count(&self) -> u16 {
         self.count.load(Relaxed)
@@ -137,6 +147,7 @@ pub(crate) struct Frames {
     base: Hpa,
     records: NonNull<Record>,
     record_count: usize,
+    caches: Caches,
     state: Mutex<State>,
 }
 
@@ -179,13 +190,13 @@ impl Frames {
         clear(largest.start, record_bytes.div_ceil(PAGE_SIZE));
         let state = Mutex::new(State { heap, partial: NONE });
         let records = NonNull::new(core::ptr::with_exposed_provenance_mut(largest.start.0 as usize))?;
-        Some(Self { base, records, record_count, state })
+        Some(Self { base, records, record_count, caches: Caches::new(), state })
     }
 
-    /// Takes a frame; what is in it is whatever was there before.
-    pub(crate) fn allocate(&self, used_as: Use, account: &Account) -> Option<Hpa> {
+    /// Takes a frame, on the CPU of that number; what is in it is whatever was there before.
+    pub(crate) fn allocate(&self, used_as: Use, account: &Account, cpu: usize) -> Option<Hpa> {
         account.charge(1)?;
-        let frame = self.state.lock().take_frame(self);
+        let frame = self.caches.take(self, cpu);
         match frame {
             Some(frame) => self.record(frame).begin(used_as),
             None => account.discharge(1),
@@ -194,11 +205,34 @@ impl Frames {
     }
 
     /// Gives a frame back. Nobody can reach it any more: not the holder, not a guest, not a table walk.
-    pub(crate) fn free(&self, frame: Hpa, account: &Account) {
-        assert!(!self.record(frame).is_used_as(Use::Free), "{frame} is freed twice");
-        self.record(frame).used_as.store(Use::Free as u8, Relaxed);
-        self.state.lock().give_frame(self, frame);
+    pub(crate) fn free(&self, frame: Hpa, account: &Account, cpu: usize) {
+        let record = self.record(frame);
+        assert!(!record.is_used_as(Use::Free), "{frame} is freed twice");
+        record.used_as.store(Use::Free as u8, Relaxed);
+        self.caches.give(self, cpu, frame);
         account.discharge(1);
+    }
+
+    /// Takes up to `count` free frames: returns the first, and puts the others on the stack, so that they come in their order.
+    pub(crate) fn deal(&self, onto: &mut FrameStack, count: u32) -> Option<Hpa> {
+        let mut state = self.state.lock();
+        let first = state.take_frame(self)?;
+        let mut last = None;
+        for _ in 1..count {
+            let Some(frame) = state.take_frame(self) else { break };
+            onto.put_after(self, last, frame);
+            last = Some(frame);
+        }
+        Some(first)
+    }
+
+    /// Gives up to `count` frames of the stack back.
+    pub(crate) fn give_back(&self, from: &mut FrameStack, count: u32) {
+        let mut state = self.state.lock();
+        for _ in 0..count {
+            let Some(frame) = from.pop(self) else { return };
+            state.give_frame(self, frame);
+        }
     }
 
     /// Takes `count` adjacent frames, the first aligned to 2^`align_log2` bytes and at least to a page.
@@ -207,16 +241,29 @@ impl Frames {
         let align = 1u64.checked_shl(align_log2)?.max(PAGE_SIZE);
         let layout = Layout::from_size_align(bytes.max(align) as usize, align as usize).ok()?;
         account.charge(count)?;
-        let block = self.state.lock().heap.alloc(layout);
-        let Ok(block) = block else {
+        let take = || self.state.lock().heap.alloc(layout).ok();
+        let drain_and_take = || {
+            self.caches.drain(self);
+            take()
+        };
+        let Some(block) = take().or_else(drain_and_take) else {
             account.discharge(count);
             return None;
         };
         let first = Hpa(block.addr().get() as u64);
         self.records(first, count).iter().for_each(|record| record.begin(used_as));
+        self.deal_whole_chunks(first, count);
         let end = first.add(layout.size() as u64);
         self.state.lock().give_blocks(first.add(count * PAGE_SIZE), end);
         Some(first)
+    }
+
+    /// Takes note that the chunks of a run have all been dealt: their frames may come back one by one.
+    fn deal_whole_chunks(&self, first: Hpa, count: u64) {
+        let (first, end) = (first.0.next_multiple_of(CHUNK_BYTES), first.0 + count * PAGE_SIZE);
+        for chunk in (first..end).step_by(CHUNK_BYTES as usize) {
+            self.record(Hpa(chunk)).deal(CHUNK_FRAMES as u16);
+        }
     }
 
     /// Gives back what [`Frames::allocate_run`] gave. The frames of an aligned chunk may be [given back](Frames::free) one by
@@ -256,11 +303,11 @@ impl Frames {
         unsafe { self.records.add(index) }
     }
 
-    fn number(&self, frame: Hpa) -> u32 {
+    pub(crate) fn number(&self, frame: Hpa) -> u32 {
         ((frame.0 - self.base.0) >> PAGE_SHIFT) as u32
     }
 
-    fn frame(&self, number: u32) -> Hpa {
+    pub(crate) fn frame(&self, number: u32) -> Hpa {
         self.base.add(u64::from(number) << PAGE_SHIFT)
     }
 }
@@ -330,10 +377,7 @@ impl State {
     fn open_chunk(&mut self, frames: &Frames) -> Option<()> {
         let layout = Layout::from_size_align(CHUNK_BYTES as usize, CHUNK_BYTES as usize).ok()?;
         let chunk = Hpa(self.heap.alloc(layout).ok()?.addr().get() as u64);
-        let head = frames.record(chunk);
-        head.free_head.store(NONE_IN_CHUNK, Relaxed);
-        head.free_count.store(CHUNK_FRAMES as u16, Relaxed);
-        head.dealt_count.store(0, Relaxed);
+        frames.record(chunk).deal(0);
         self.link(frames, chunk);
         Some(())
     }
@@ -377,51 +421,6 @@ impl State {
     }
 }
 
-/// Frames and whole chunks that were taken from guests, and are free once no TLB leads to them.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct FrameList {
-    frames: u32,
-    /// The chunks' first frames.
-    chunks: u32,
-}
-
-impl FrameList {
-    /// Returns an empty list.
-    pub(crate) const fn new() -> Self {
-        Self { frames: NONE, chunks: NONE }
-    }
-
-    /// Adds a frame.
-    pub(crate) fn push(&mut self, frames: &Frames, frame: Hpa) {
-        frames.put_before(&mut self.frames, frame);
-    }
-
-    /// Adds a chunk that is whole.
-    pub(crate) fn push_chunk(&mut self, frames: &Frames, first: Hpa) {
-        frames.put_before(&mut self.chunks, first);
-    }
-
-    /// Returns what [`FrameList::drain`] hands out.
-    pub(crate) fn iter<'f>(&self, frames: &'f Frames) -> impl Iterator<Item = (Hpa, u64)> + use<'f> {
-        let from = move |head: u32| {
-            let first = (head != NONE).then(|| frames.frame(head));
-            core::iter::successors(first, |frame| frames.next(*frame))
-        };
-        from(self.frames).map(|frame| (frame, 1)).chain(from(self.chunks).map(|first| (first, CHUNK_FRAMES)))
-    }
-
-    /// Hands every frame, and then every chunk's first frame, to `give` with the number of frames; the last added first.
-    pub(crate) fn drain(mut self, frames: &Frames, mut give: impl FnMut(Hpa, u64)) {
-        while let Some(frame) = frames.take_first(&mut self.frames) {
-            give(frame, 1);
-        }
-        while let Some(first) = frames.take_first(&mut self.chunks) {
-            give(first, CHUNK_FRAMES);
-        }
-    }
-}
-
 impl Frames {
     /// Tells whether several memories show the page.
     pub(crate) fn is_shared(&self, page: Hpa) -> bool {
@@ -448,9 +447,18 @@ impl Frames {
         others != 0
     }
 
+    /// Returns the number in the frame's link, which is another frame's or [`NONE`].
+    pub(crate) fn link(&self, frame: Hpa) -> u32 {
+        self.record(frame).link.load(Relaxed)
+    }
+
+    pub(crate) fn set_link(&self, frame: Hpa, number: u32) {
+        self.record(frame).link.store(number, Relaxed);
+    }
+
     /// Returns the frame that [`Frames::set_next`] noted.
     pub(crate) fn next(&self, frame: Hpa) -> Option<Hpa> {
-        match self.record(frame).link.load(Relaxed) {
+        match self.link(frame) {
             NONE => None,
             number => Some(self.frame(number)),
         }
@@ -459,20 +467,6 @@ impl Frames {
     /// Notes another frame in this one's record; both are in use.
     pub(crate) fn set_next(&self, frame: Hpa, next: Option<Hpa>) {
         let link = next.map_or(NONE, |next| self.number(next));
-        self.record(frame).link.store(link, Relaxed);
-    }
-
-    fn put_before(&self, head: &mut u32, frame: Hpa) {
-        self.record(frame).link.store(*head, Relaxed);
-        *head = self.number(frame);
-    }
-
-    fn take_first(&self, head: &mut u32) -> Option<Hpa> {
-        if *head == NONE {
-            return None;
-        }
-        let frame = self.frame(*head);
-        *head = self.record(frame).link.load(Relaxed);
-        Some(frame)
+        self.set_link(frame, link);
     }
 }

@@ -8,11 +8,13 @@
 #![no_std]
 
 mod arena;
+mod caches;
 mod calls;
 mod children;
 mod config;
 mod error;
 mod fault;
+mod frame_lists;
 mod frames;
 mod handles;
 mod links;

@@ -11,7 +11,7 @@ use crate::system::{System, VmId};
 use crate::told::{Lock, Told};
 
 /// How many CPUs there can be, by number from 0.
-const MAX_CPUS: usize = 8;
+pub(crate) const MAX_CPUS: usize = 8;
 
 /// What [`System::loads`] guards. Trees get and lose VMIDs under that lock only.
 pub(crate) struct Loads {

@@ -7,7 +7,8 @@ use vmsa::{Dc, Hpa, Leaf, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::Machine;
 use crate::error::out_of_tables;
-use crate::frames::{CHUNK_FRAMES, FrameList, Use};
+use crate::frame_lists::FrameList;
+use crate::frames::{CHUNK_FRAMES, Use};
 use crate::memory::{Backing, Memory, MemoryId};
 use crate::radix::Taken;
 use crate::system::System;

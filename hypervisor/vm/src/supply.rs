@@ -6,7 +6,8 @@ use stage2::{Flushed, Tables};
 use vmsa::{Dc, Dsb, Hpa, PAGE_SIZE};
 
 use crate::Machine;
-use crate::frames::{Account, CHUNK_BYTES, CHUNK_FRAMES, FrameList, Frames, Use};
+use crate::frame_lists::FrameList;
+use crate::frames::{Account, CHUNK_BYTES, CHUNK_FRAMES, Frames, Use};
 use crate::system::VmId;
 use crate::told::{Owner, Taken};
 
@@ -36,7 +37,7 @@ impl<M> Copy for Supply<'_, M> {}
 impl<'a, M: Machine> Supply<'a, M> {
     /// Takes a frame that reads as zero.
     pub(crate) fn take(self, used_as: Use) -> Option<Hpa> {
-        let frame = self.frames.allocate(used_as, self.account)?;
+        let frame = self.frames.allocate(used_as, self.account, self.machine.cpu())?;
         self.prepare(frame, 1, used_as);
         Some(frame)
     }
@@ -114,7 +115,7 @@ impl<'a, M: Machine> Supply<'a, M> {
     fn give_forgotten(self, first: Hpa, count: u64) {
         self.machine.told_given_back(first, count);
         match count {
-            1 => self.frames.free(first, self.account),
+            1 => self.frames.free(first, self.account, self.machine.cpu()),
             _ => self.frames.free_run(first, count, self.account),
         }
     }

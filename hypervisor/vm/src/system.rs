@@ -1,7 +1,8 @@
 //! Everything there is: the memory, the VMOs, the VMs.
 //!
 //! Locks, in the order in which they may be taken: a VM's space ([`Vm::space`]: its handles and regions), the VMOs
-//! ([`System::vmos`]), the VMIDs ([`System::loads`]), a VM's tree ([`Vm::tree`]), the frames' allocator. Nobody holds two of one
+//! ([`System::vmos`]), the VMIDs ([`System::loads`]), a VM's tree ([`Vm::tree`]), a CPU's free frames
+//! ([`Caches`](crate::caches::Caches)), the frames' allocator. Nobody holds two of one
 //! kind.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -116,7 +117,7 @@ impl<M: Machine> System<M> {
         // SAFETY: the duties are the same.
         let frames = unsafe { Frames::new(memory, clear) }?;
         // It is nobody's, and never given back.
-        let zeros = frames.allocate(Use::Page, &Account::new(1))?;
+        let zeros = frames.allocate(Use::Page, &Account::new(1), machine.cpu())?;
         machine.told_taken(zeros, 1, Taken::Memory);
         machine.zero(zeros, 1);
         // Memory that is not cached shows it too, whatever the CPU's features spare elsewhere.

@@ -1,0 +1,59 @@
+//! Free frames that each CPU keeps for itself, so that taking one and giving one back costs no walk to what all CPUs share.
+//!
+//! Locks: a CPU's own is taken before the allocator's. Who finds nothing left takes what the others keep.
+
+use spin::Mutex;
+use vmsa::Hpa;
+
+use crate::frame_lists::FrameStack;
+use crate::frames::Frames;
+use crate::loads::MAX_CPUS;
+
+/// How many frames a CPU keeps at the most.
+const MOST: u32 = 64;
+/// How many it takes or gives back at a time.
+const BATCH: u32 = 32;
+
+/// The CPUs' frames.
+pub(crate) struct Caches([Mutex<FrameStack>; MAX_CPUS]);
+
+impl Caches {
+    pub(crate) const fn new() -> Self {
+        Self([const { Mutex::new(FrameStack::new()) }; MAX_CPUS])
+    }
+
+    /// Takes a frame.
+    pub(crate) fn take(&self, frames: &Frames, cpu: usize) -> Option<Hpa> {
+        let own = &self.0[cpu % MAX_CPUS];
+        let cached = own.lock().pop(frames);
+        cached.or_else(|| self.refill(frames, own))
+    }
+
+    /// Gives a free frame back.
+    pub(crate) fn give(&self, frames: &Frames, cpu: usize, frame: Hpa) {
+        let mut own = self.0[cpu % MAX_CPUS].lock();
+        own.push(frames, frame);
+        if own.count() > MOST {
+            frames.give_back(&mut own, BATCH);
+        }
+    }
+
+    #[cold]
+    fn refill(&self, frames: &Frames, own: &Mutex<FrameStack>) -> Option<Hpa> {
+        let taken = frames.deal(&mut own.lock(), BATCH);
+        if taken.is_none() {
+            self.drain(frames);
+            return frames.deal(&mut own.lock(), 1);
+        }
+        taken
+    }
+
+    /// Gives everything back that the CPUs keep.
+    #[cold]
+    pub(crate) fn drain(&self, frames: &Frames) {
+        for cache in &self.0 {
+            let mut cache = cache.lock();
+            frames.give_back(&mut cache, u32::MAX);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Lists of frames, threaded through the frames' records: they need no memory, and so cannot fail.
+
+use vmsa::Hpa;
+
+use crate::frames::{CHUNK_FRAMES, Frames, NONE};
+
+/// Free frames, the last put on top.
+#[derive(Debug)]
+pub(crate) struct FrameStack {
+    top: u32,
+    count: u32,
+}
+
+impl FrameStack {
+    pub(crate) const fn new() -> Self {
+        Self { top: NONE, count: 0 }
+    }
+
+    /// Returns how many there are.
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn push(&mut self, frames: &Frames, frame: Hpa) {
+        frames.put_before(&mut self.top, frame);
+        self.count += 1;
+    }
+
+    pub(crate) fn pop(&mut self, frames: &Frames) -> Option<Hpa> {
+        let frame = frames.take_first(&mut self.top)?;
+        self.count -= 1;
+        Some(frame)
+    }
+
+    /// Puts a frame below the one that was put there last, or below nothing.
+    pub(crate) fn put_after(&mut self, frames: &Frames, last: Option<Hpa>, frame: Hpa) {
+        match last {
+            None => self.push(frames, frame),
+            Some(last) => {
+                frames.set_next(frame, frames.next(last));
+                frames.set_next(last, Some(frame));
+                self.count += 1;
+            }
+        }
+    }
+}
+
+/// Frames and whole chunks that were taken from guests, and are free once no TLB leads to them.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct FrameList {
+    frames: u32,
+    /// The chunks' first frames.
+    chunks: u32,
+}
+
+impl FrameList {
+    /// Returns an empty list.
+    pub(crate) const fn new() -> Self {
+        Self { frames: NONE, chunks: NONE }
+    }
+
+    /// Adds a frame.
+    pub(crate) fn push(&mut self, frames: &Frames, frame: Hpa) {
+        frames.put_before(&mut self.frames, frame);
+    }
+
+    /// Adds a chunk that is whole.
+    pub(crate) fn push_chunk(&mut self, frames: &Frames, first: Hpa) {
+        frames.put_before(&mut self.chunks, first);
+    }
+
+    /// Returns what [`FrameList::drain`] hands out.
+    pub(crate) fn iter<'f>(&self, frames: &'f Frames) -> impl Iterator<Item = (Hpa, u64)> + use<'f> {
+        let from = move |head: u32| {
+            let first = (head != NONE).then(|| frames.frame(head));
+            core::iter::successors(first, |frame| frames.next(*frame))
+        };
+        from(self.frames).map(|frame| (frame, 1)).chain(from(self.chunks).map(|first| (first, CHUNK_FRAMES)))
+    }
+
+    /// Hands every frame, and then every chunk's first frame, to `give` with the number of frames; the last added first.
+    pub(crate) fn drain(mut self, frames: &Frames, mut give: impl FnMut(Hpa, u64)) {
+        while let Some(frame) = frames.take_first(&mut self.frames) {
+            give(frame, 1);
+        }
+        while let Some(first) = frames.take_first(&mut self.chunks) {
+            give(first, CHUNK_FRAMES);
+        }
+    }
+}
+
+impl Frames {
+    /// Makes a frame the first of a list.
+    fn put_before(&self, head: &mut u32, frame: Hpa) {
+        self.set_link(frame, *head);
+        *head = self.number(frame);
+    }
+
+    /// Takes the first frame out of a list.
+    fn take_first(&self, head: &mut u32) -> Option<Hpa> {
+        if *head == NONE {
+            return None;
+        }
+        let frame = self.frame(*head);
+        *head = self.link(frame);
+        Some(frame)
+    }
+}
