@@ -1,6 +1,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -101,17 +101,38 @@ impl Machine {
     ///
     /// QEMU cannot be started.
     pub fn capture(&self, emulator: &Emulator) -> Result<Transcript> {
-        let mut child = self.start(emulator, Stdio::null(), Stdio::piped())?;
-        let mut complaints = child.stderr.take().context("QEMU has no error stream")?;
-        let complaints = thread::spawn(move || {
-            let mut text = Vec::new();
-            complaints.read_to_end(&mut text).map(|_| text)
-        });
-        let (mut console, mut log) = (Vec::new(), Vec::new());
-        let ended = follow(&mut child, self.time_limit, &mut console, &mut log)?;
-        log.extend(complaints.join().expect("a reader does not panic")?);
+        let (mut console, mut log, mut complaints) = (Vec::new(), Vec::new(), Vec::new());
+        let ended = self.listen(emulator, &mut console, &mut log, &mut complaints)?;
+        log.extend(complaints);
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Transcript { ended, console: text(console), log: text(log) })
+    }
+
+    /// Runs the machine with nothing on the guest's console input, and passes on all that it says as it comes: the guest's
+    /// console, the hypervisor's log, and what QEMU itself complains of, which is also where it traces to.
+    ///
+    /// # Errors
+    ///
+    /// QEMU cannot be started, or one of the three takes no more; QEMU has been ended then.
+    pub fn listen(
+        &self,
+        emulator: &Emulator,
+        console: &mut (dyn Write + Send),
+        log: &mut (dyn Write + Send),
+        complaints: &mut (dyn Write + Send),
+    ) -> Result<Ended> {
+        let mut child = self.start(emulator, Stdio::null(), Stdio::piped())?;
+        let mut errors = child.stderr.take().context("QEMU has no error stream")?;
+        thread::scope(|scope| {
+            // When it fails it closes the pipe, by which QEMU ends at its next complaint.
+            let reader = scope.spawn(move || io::copy(&mut errors, complaints).map(drop));
+            let ended = follow(&mut child, self.time_limit, console, log);
+            reader
+                .join()
+                .expect("a reader does not panic")
+                .and(ended)
+                .context("the machine's output cannot be passed on")
+        })
     }
 
     fn start(&self, emulator: &Emulator, input: Stdio, errors: Stdio) -> Result<Child> {
