@@ -119,6 +119,8 @@ fn make_vm(ram: Ram, cpus: &Cpus, recorder: Option<Recorder>, config: &VmConfig)
         Account::close(system.machine());
         Refusal::NoVm(status)
     })?;
+    let (frames, bytes) = system.bookkeeping();
+    info!("records of {frames} frames take {bytes} bytes");
     Ok(HOST.call_once(|| Host { system, vm }))
 }
 

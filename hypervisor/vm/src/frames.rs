@@ -193,6 +193,11 @@ impl Frames {
         Some(Self { base, records, record_count, caches: Caches::new(), state })
     }
 
+    /// Returns how many records there are, and how many bytes they take.
+    pub(crate) const fn bookkeeping(&self) -> (u64, u64) {
+        (self.record_count as u64, (self.record_count * size_of::<Record>()) as u64)
+    }
+
     /// Takes a frame, on the CPU of that number; what is in it is whatever was there before.
     pub(crate) fn allocate(&self, used_as: Use, account: &Account, cpu: usize) -> Option<Hpa> {
         account.charge(1)?;

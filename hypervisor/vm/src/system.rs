@@ -136,6 +136,11 @@ impl<M: Machine> System<M> {
         })
     }
 
+    /// Returns of how many frames there are records, and how many bytes those take.
+    pub fn bookkeeping(&self) -> (u64, u64) {
+        self.frames.bookkeeping()
+    }
+
     /// Makes a VM: its tree, its root VMAR, and its RAM, of which every page is absent. It has a VMID once it is loaded.
     ///
     /// # Errors
