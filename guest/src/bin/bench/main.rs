@@ -1,7 +1,8 @@
 //! What the calls cost, in instructions, invalidations and barriers: each work at several sizes, a line each.
 //!
 //! It needs the boot argument `inspect=on`, and a machine that counts instructions (`-icount shift=0,sleep=off`, and a counter of
-//! 1 GHz). `work=NAME` leaves all other works out, and `n=N` all other sizes. `scripts/bench` boots it and reads what it says:
+//! 1 GHz). `work=NAME` leaves all other works out, `n=N` all other sizes, and `most=N` all larger ones. `scripts/bench`
+//! boots it and reads what it says:
 //!
 //! ```text
 //! work=unmap n=512 instructions=1234 stores=1 tlbi=1 stage1=1 dsb=3
@@ -39,11 +40,13 @@ struct Bench {
 
 fn main(env: &Env) -> Result<()> {
     let bench = Bench::new(env)?;
-    let (only_work, only_size) = (env.argument("work"), env.argument("n").and_then(|n| n.parse::<u64>().ok()));
+    let number = |name| env.argument(name).and_then(|n| n.parse::<u64>().ok());
+    let (only_work, only_size, most) = (env.argument("work"), number("n"), number("most"));
+    let wants_size = |n| only_size.is_none_or(|only| only == n) && most.is_none_or(|most| n <= most);
     let wanted = works::ALL.iter().chain(growth::ALL).filter(|work| only_work.is_none_or(|only| only == work.name));
     let mut count = 0;
     for work in wanted {
-        for &n in work.sizes.iter().filter(|&&n| only_size.is_none_or(|only| only == n)) {
+        for &n in work.sizes.iter().filter(|&&n| wants_size(n)) {
             let cost = (work.run)(&bench, n).inspect_err(|error| println!("{} of {n}: {error}", work.name))?;
             println!("work={} n={n} {cost}", work.name);
             count += 1;
