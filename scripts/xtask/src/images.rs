@@ -1,4 +1,4 @@
-//! The images that boot: the hypervisor, sound or with planted bugs, and the guests.
+//! The images that boot: the hypervisor, as it is, without oracle or with planted bugs, and the guests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,11 @@ use crate::cargo::{self, Executable, MACHINE_TARGET};
 
 /// The guest that is booted where none is named: the tour.
 pub(crate) const TOUR: &str = "hello";
+const HYPERVISOR: &str = "hypervisor";
 
 /// Builds the hypervisor and returns where it is.
 pub(crate) fn build_hypervisor() -> Result<PathBuf> {
-    named(build(&["--package", "hypervisor"])?, "hypervisor")
+    named(build(&["--package", "hypervisor"])?, HYPERVISOR)
 }
 
 /// Builds the guests and returns where the tour is.
@@ -54,9 +55,37 @@ pub(crate) fn build_hypervisor_for_tests(images: &Path) -> Result<()> {
 /// Builds the hypervisor with planted bugs into a folder of the guests' folder, and the sound one, which is thus the one that
 /// cargo leaves in its place.
 pub(crate) fn build_planted_hypervisor(images: &Path) -> Result<()> {
-    let planted = named(build(&["--package", "hypervisor", "--features", "armed"])?, "hypervisor")?;
+    let planted = named(build(&["--package", "hypervisor", "--features", "armed"])?, HYPERVISOR)?;
     copy_into(&images.join("planted"), &planted)?;
     build_hypervisor().map(drop)
+}
+
+/// Builds the hypervisor without oracle, which is what benchmarks are of, into a folder of the guests' folder, and the one with it,
+/// which is thus the one that cargo leaves in its place. Returns where it is.
+pub(crate) fn build_unwatched_hypervisor(images: &Path) -> Result<PathBuf> {
+    let unwatched = named(build(&["--package", "hypervisor", "--features", "unwatched"])?, HYPERVISOR)?;
+    copy_into(&images.join("unwatched"), &unwatched)?;
+    build_hypervisor()?;
+    Ok(unwatched_hypervisor(images))
+}
+
+/// Returns where the hypervisor without oracle is built into.
+pub(crate) fn unwatched_hypervisor(images: &Path) -> PathBuf {
+    images.join("unwatched").join(HYPERVISOR)
+}
+
+/// Returns where the guest is that measures.
+pub(crate) fn bench_guest(images: &Path) -> PathBuf {
+    images.join("bench")
+}
+
+/// Builds what a benchmark boots, and returns the folder.
+pub(crate) fn build_for_bench() -> Result<PathBuf> {
+    let guest = named(build(&["--package", "guest", "--bin", "bench"])?, "bench")?;
+    let images = guest.parent().context("the guest is in no folder")?.join("images");
+    copy_into(&images, &guest)?;
+    build_unwatched_hypervisor(&images)?;
+    Ok(images)
 }
 
 fn build(arguments: &[&str]) -> Result<Vec<Executable>> {

@@ -1,6 +1,7 @@
-//! What is behind `scripts/run` and `scripts/test`: building both sides of `HVC`, booting them, and testing everything; and
-//! pages that show a trace.
+//! What is behind `scripts/run`, `scripts/test` and `scripts/bench`: building both sides of `HVC`, booting them, testing everything
+//! and measuring what calls cost; and pages that show a trace.
 
+mod bench;
 mod cargo;
 mod fuzz;
 mod images;
@@ -32,6 +33,7 @@ struct Cli {
 enum Task {
     Run(run::Options),
     Test(test::Options),
+    Bench(bench::Options),
     Judge(judge::Options),
     Report(report::Options),
     Survivors(survivors::Options),
@@ -59,6 +61,7 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Judge(options) => judge::run(&options),
         Task::Report(options) => report::run(&options),
         Task::Survivors(options) => survivors::run(&options),
@@ -70,10 +73,10 @@ fn perform(task: Task) -> Result<ExitCode> {
     }
 }
 
-/// Returns what a person has called: two of the tasks have scripts of their own.
+/// Returns what a person has called: some of the tasks have scripts of their own.
 fn caller_name(task: Option<&str>) -> String {
     match task {
-        Some(task @ ("run" | "test")) => format!("scripts/{task}"),
+        Some(task @ ("run" | "test" | "bench")) => format!("scripts/{task}"),
         Some(task) if !task.starts_with('-') => format!("cargo xtask {task}"),
         _ => "cargo xtask".into(),
     }

@@ -1,5 +1,6 @@
 //! `scripts/test`: every check and every test, by name.
 
+mod bench;
 mod checks;
 mod harness;
 mod mutants;
@@ -22,6 +23,7 @@ use selection::Selection;
 
 const NAMES: &str = "\
 A test's name starts with what it is part of:
+  bench/   what calls cost, held to the baseline and to limits
   check/   formatting, clippy and documentation, for the host, the hypervisor and the guest
   host/    tests that run here: host/PACKAGE/…
   mutants/ planted bugs, each of which the tests must notice
@@ -73,7 +75,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let names = checks.iter().chain(&tests).map(|test| test.name.as_str());
         let bugs = [Some(mutants::name()), options.full.then_some(mutants::SURVIVORS)];
         let bugs = bugs.into_iter().flatten().filter(|name| selection.has(name));
-        names.chain(bugs).for_each(|name| println!("{name}"));
+        let costs = bench::names(&selection);
+        names.chain(bugs).chain(costs.iter().map(String::as_str)).for_each(|name| println!("{name}"));
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::new();
@@ -83,6 +86,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(images) = images {
         if selection.has(mutants::name()) {
             tests.push(mutants::test(&images, options.full)?);
+        }
+        if !bench::names(&selection).is_empty() {
+            // First: one of them is the longest of all.
+            tests.splice(..0, bench::all(&selection, &images)?);
         }
         images::build_hypervisor_for_tests(&images)?;
     }
@@ -103,13 +110,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 /// boot anything. The hypervisor is not there yet.
 fn collect(selection: &Selection, full: bool) -> Result<(Vec<Test>, Option<PathBuf>)> {
     let (wants_host, wants_qemu) = (selection.may_have("host/"), selection.may_have("qemu/"));
-    let wants_mutants = selection.has(mutants::name());
-    let images = (wants_qemu || wants_mutants).then(images::build_guests_for_tests).transpose()?;
+    let boots_others = selection.has(mutants::name()) || !bench::names(selection).is_empty();
+    let images = (wants_qemu || boots_others).then(images::build_guests_for_tests).transpose()?;
     let mut tests = if wants_host || wants_qemu { harness::list_all(images.as_deref(), full)? } else { Vec::new() };
     if full && wants_host {
         tests.push(harness::fuzzer()?);
     }
     tests.retain(|test| selection.has(&test.name));
-    let boots = wants_mutants || tests.iter().any(|test| test.name.starts_with("qemu/"));
+    let boots = boots_others || tests.iter().any(|test| test.name.starts_with("qemu/"));
     Ok((tests, images.filter(|_| boots)))
 }

@@ -13,6 +13,8 @@ const GUEST: &[&str] = &["--package", "guest", "--package", "zx"];
 
 /// What has planted bugs.
 const ARMED: &[&str] = &["--features", "armed"];
+/// What has no oracle.
+const UNWATCHED: &[&str] = &["--features", "unwatched"];
 
 const FOR_MACHINE: &[&str] = &["--release", "--target", MACHINE_TARGET];
 const DENY: &[&str] = &["--", "--deny", "warnings"];
@@ -33,6 +35,7 @@ pub(super) fn all(full: bool) -> Vec<Test> {
         check("clippy-mutants", &[&["clippy", "--package", "tests", "--test", "mutants"], ARMED, DENY].concat()),
         check("clippy-hypervisor", &clippy(HYPERVISOR)),
         check("clippy-hypervisor-with-planted-bugs", &clippy(&[HYPERVISOR, ARMED].concat())),
+        check("clippy-hypervisor-without-oracle", &clippy(&[HYPERVISOR, UNWATCHED].concat())),
         check("clippy-guest", &clippy(GUEST)),
         check("doc-host", &["doc", "--no-deps"]),
         check("doc-hypervisor", &doc(HYPERVISOR)),

@@ -50,7 +50,7 @@ impl Report {
     /// The file cannot be written.
     pub(super) fn write_junit(&self, path: &Path) -> Result<()> {
         let mut report = quick_junit::Report::new("stagecraft");
-        for family in ["check", "host", "mutants", "qemu"] {
+        for family in ["bench", "check", "host", "mutants", "qemu"] {
             let mut suite = TestSuite::new(family);
             let of_family = |finished: &&Finished| finished.name.split('/').next() == Some(family);
             suite.add_test_cases(self.finished.iter().filter(of_family).map(junit_case));

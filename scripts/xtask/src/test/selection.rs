@@ -20,7 +20,7 @@ impl<'a> Selection<'a> {
     /// Tells whether a test whose name starts with `family` may be wanted, told before the names of its tests are known.
     pub(super) fn may_have(&self, family: &str) -> bool {
         let names_other_family = |part: &str| {
-            let families = ["check/", "host/", "mutants/", "qemu/"];
+            let families = ["bench/", "check/", "host/", "mutants/", "qemu/"];
             families.iter().any(|other| part.starts_with(other)) && !part.starts_with(family)
         };
         self.names.is_empty() || self.names.iter().any(|part| !names_other_family(part))
@@ -50,5 +50,6 @@ mod tests {
         assert!(may_have(&["unmap"], "qemu/"));
         assert!(may_have(&["check/", "qemu/tour"], "qemu/"));
         assert!(!may_have(&["check/", "host/abi"], "qemu/"));
+        assert!(!may_have(&["bench/"], "host/"));
     }
 }
