@@ -178,7 +178,7 @@ mod tests {
         let arguments = |text: &str| text.parse::<Choice>().map(|choice| choice.arguments());
         assert_eq!(arguments("unmap:512"), Ok("work=unmap n=512".into()));
         assert_eq!(arguments("touch-among"), Ok("work=touch-among n=1".into()));
-        for wrong in ["", ":1", "unmap:", "unmap:x", "un map", "unmap:-1"] {
+        for wrong in ["", ":1", "unmap:", "unmap:x", "un map", "Unmap", "unmap,n=2", "unmap:-1"] {
             assert!(arguments(wrong).is_err(), "{wrong}");
         }
     }
