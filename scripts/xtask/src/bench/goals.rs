@@ -1,5 +1,6 @@
 //! What the figures shall be, and what they shall never grow like.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::figures::Figure;
@@ -19,6 +20,15 @@ pub(crate) enum Most {
     Each(f64),
     /// For all of it.
     All(u64),
+}
+
+impl fmt::Display for Most {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Each(most) => write!(f, "at most {most} for each"),
+            Self::All(most) => write!(f, "at most {most}"),
+        }
+    }
 }
 
 /// The frames of 1 GiB.
