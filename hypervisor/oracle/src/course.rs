@@ -228,7 +228,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let is_rival = |other: &crate::tree::Context| {
             other.loaded != 0 || other.holders != 0 && (is_live(other.tree) || other.is_spoiled)
         };
-        let is_spoiled = context.is_spoiled && context.holders != 0 || self.trees.is_spoiled(vmid);
+        let is_spoiled = context.is_spoiled || self.trees.is_spoiled(vmid);
         if self.trees.contexts().filter(others).any(is_rival) || is_spoiled {
             self.findings.add(Finding::new(Rule::VmidReuse).at(place));
             let is_common = self.cpus[cpu].vttbr.effective.is_some_and(|vttbr| vttbr & 1 != 0);

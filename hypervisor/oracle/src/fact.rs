@@ -50,72 +50,61 @@ pub(crate) enum Visible {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Left {
     pub(crate) on: Cpus,
-    /// Who issued one for all CPUs, and has had no DSB since; and on whom it counts.
-    broadcast: Cpus,
-    reach: Cpus,
-    /// Those of them whose form asks for the outer shareable domain.
-    outer: Cpus,
-    /// Who issued one for itself.
+    /// Who issued one for itself, one for all CPUs, and one of the form that asks for the outer shareable domain.
     local: Cpus,
+    inner: Cpus,
+    outer: Cpus,
+    /// On whom those for all CPUs count.
+    reach: Cpus,
 }
 
 impl Left {
     /// Returns what is left on CPUs that hold an entry.
     pub(crate) const fn held_by(on: Cpus) -> Self {
-        Self { on, broadcast: 0, reach: Cpus::MAX, outer: 0, local: 0 }
+        Self { on, local: 0, inner: 0, outer: 0, reach: Cpus::MAX }
     }
 
     /// Takes note of an invalidation that counts on the CPUs in `reach`.
     const fn issued(&mut self, cpu: usize, domain: Domain, reach: Cpus) {
-        let this = bit(cpu);
-        if matches!(domain, Domain::Local) {
-            self.local |= this;
-            return;
+        // A later one counts on as many CPUs, or on more: then it takes the place of those that are under way.
+        if !matches!(domain, Domain::Local) && reach != self.reach {
+            (self.inner, self.outer, self.reach) = (0, 0, reach);
         }
-        // Of two that differ in how far the barrier has to reach the nearer counts, by itself.
-        let (is_outer, was_outer) = (domain as u8 > Domain::Inner as u8, self.outer & this != 0);
-        let is_pending = self.broadcast & this != 0;
-        if is_pending && is_outer && !was_outer {
-            return;
-        }
-        // One completes with all that its issuer has under way; of several issuers only what each has asked for counts.
-        self.reach = match (self.broadcast & !this, is_pending && is_outer == was_outer) {
-            (0, false) => reach,
-            (0, true) => self.reach | reach,
-            (_, false) => self.reach & reach,
-            (_, true) => self.reach,
+        let issuers = match domain {
+            Domain::Local => &mut self.local,
+            Domain::Inner => &mut self.inner,
+            Domain::Outer | Domain::System => &mut self.outer,
         };
-        self.broadcast |= this;
-        self.outer = if is_outer { self.outer | this } else { self.outer & !this };
+        *issuers |= bit(cpu);
+    }
+
+    /// Returns who issued one for all CPUs, and has had no DSB since.
+    const fn broadcast(&self) -> Cpus {
+        self.inner | self.outer
     }
 
     /// Takes out what a DSB of loads and stores on the CPU completes.
     const fn completed(&mut self, cpu: usize, domain: Domain) {
         let this = bit(cpu);
-        let reaches = match domain {
-            Domain::Local => false,
-            Domain::Inner => self.outer & this == 0,
-            Domain::Outer | Domain::System => true,
+        let done = match domain {
+            Domain::Local => 0,
+            Domain::Inner => self.inner & this,
+            Domain::Outer | Domain::System => self.broadcast() & this,
         };
         // Of what it has asked all CPUs for, any DSB waits for its own part.
-        if self.local & this != 0 || self.broadcast & self.reach & this != 0 {
+        if self.local & this != 0 || self.broadcast() & self.reach & this != 0 {
             self.on &= !this;
         }
-        if reaches && self.broadcast & this != 0 {
+        if done != 0 {
             self.on &= !self.reach;
         }
         self.local &= !this;
-        if reaches {
-            self.broadcast &= !this;
-            self.outer &= !this;
-        }
-        if self.broadcast == 0 {
-            self.reach = Cpus::MAX;
-        }
+        self.inner &= !done;
+        self.outer &= !done;
     }
 
     const fn is_issued(&self) -> bool {
-        self.broadcast | self.local != 0
+        self.broadcast() != 0 || self.local != 0
     }
 }
 

@@ -29,28 +29,16 @@ impl Touched {
         self.was.map(|was| was.moved(self.range.len()))
     }
 
-    /// Returns the leaf that was there for an address, as one of the level of `now`.
-    fn was_at(&self, ipa: Ipa, now: Leaf) -> Option<Leaf> {
-        let was = self.was?;
-        let offset = (ipa.0 & !(now.level.entry_span() - 1)).checked_sub(self.range.start.0)?;
-        Some(piece(was, now.level, offset))
-    }
-
     /// Tells whether an address is as it was. What the walk sets may be set since, and hints and sizes do not count.
     pub(crate) fn is_kept(&self, ipa: Ipa, now: Entry) -> bool {
-        match now {
-            Entry::Leaf(now) if self.was.is_some_and(|was| now.level < was.level) => self.is_merged(ipa, now),
-            Entry::Leaf(now) => self.was_at(ipa, now).is_some_and(|was| are_alike(was, now)),
-            _ => self.was.is_none(),
-        }
-    }
-
-    /// Tells whether a larger leaf holds for the address what was there.
-    fn is_merged(&self, ipa: Ipa, now: Leaf) -> bool {
-        let Some(was) = self.was else { return false };
-        let offset = ipa.0 & (now.level.entry_span() - 1) & !(was.level.entry_span() - 1);
-        let ahead = (ipa.0 & !(was.level.entry_span() - 1)).saturating_sub(self.range.start.0);
-        are_alike(was.moved(ahead), piece(now, was.level, offset))
+        let (Entry::Leaf(now), Some(was)) = (now, self.was) else {
+            return !matches!(now, Entry::Leaf(_)) && self.was.is_none();
+        };
+        // Of two sizes the smaller: what each of them has there.
+        let level = was.level.max(now.level);
+        let at = ipa.0 & !(level.entry_span() - 1);
+        let ahead = at.saturating_sub(self.range.start.0);
+        are_alike(piece(was, level, ahead), piece(now, level, at & (now.level.entry_span() - 1)))
     }
 }
 

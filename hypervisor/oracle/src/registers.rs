@@ -11,6 +11,7 @@ use crate::rule::Rule;
 use crate::tree::{Control, Tree, root_of, vmid_of, vtcr_flaw, walks_are_coherent};
 use crate::violation::Finding;
 
+const HCR_VM: u64 = 1;
 const HCR_FWB: u64 = 1 << 46;
 
 impl<N: Notes, P: Pool> Oracle<N, P> {
@@ -47,16 +48,20 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
         self.unload(cpu);
         let this = &self.cpus[cpu];
-        let forced = if self.forces_write_back { HCR_FWB } else { 0 };
         let (Some(vtcr), Some(vttbr)) = (this.vtcr.effective, this.vttbr.effective.filter(|vttbr| *vttbr != 0)) else {
             return Ok(());
         };
-        let control = Control::new(vtcr, this.hcr.effective.unwrap_or(1 | forced));
+        let control = Control::new(vtcr, this.hcr.effective.unwrap_or(self.supposed_hcr()));
         if !this.has_stage2() {
             return Ok(());
         }
         self.judge_control(control, vttbr);
         self.load(cpu, control, vttbr, read)
+    }
+
+    /// Returns what HCR_EL2 has for translations on a CPU that has not said: what others have, or what there is.
+    const fn supposed_hcr(&self) -> u64 {
+        if self.forces_write_back { HCR_VM | HCR_FWB } else { HCR_VM }
     }
 
     /// The CPU does not use the tree that it has used.
@@ -138,7 +143,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         bbm: Option<u8>,
         read: &impl Fn(Hpa) -> u64,
     ) -> Result<(), OutOfRoom> {
-        let hcr = if self.forces_write_back { 1 | HCR_FWB } else { 1 };
+        let hcr = self.supposed_hcr();
         let vtcr = self.cpus.iter().find_map(|cpu| cpu.vtcr.written);
         let tree = self.tree_at(root_of(vttbr), Control::new(vtcr.unwrap_or(0), hcr))?;
         if let Some(before) = self.trees.of_vm(vm).and_then(|before| self.trees.get_mut(before)) {

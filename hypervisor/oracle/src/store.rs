@@ -208,6 +208,10 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             self.findings.add(Finding::new(Rule::Neighbours).with_detail("it is another VM's").at(write.place));
             return Ok(());
         }
+        // Within its range all is its business, whatever a table there holds.
+        if operation.range.covers(write.range()) {
+            return Ok(());
+        }
         let touched = match (write.old_entry(), write.new_entry()) {
             (Entry::Leaf(leaf), _) => operation.touch(write.range(), Some(leaf)),
             (Entry::Invalid, Entry::Leaf(_)) => operation.touch(write.range(), None),
@@ -318,11 +322,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             Entry::Invalid => {}
         }
         self.count_root_entry(write, true);
-        let control = write.control;
         for context in self.trees.contexts_mut().filter(|context| context.tree == write.tree && context.loaded != 0) {
-            if context.holders == 0 {
-                (context.control, context.is_spoiled) = (control, false);
-            }
             context.holders |= context.loaded;
         }
         Ok(())
@@ -376,34 +376,19 @@ fn fits(block: Leaf, table: Hpa, read: &impl Fn(Hpa) -> u64) -> bool {
     })
 }
 
-/// Returns what is directly in a table, with its addresses; neighbours that follow each other are one.
+/// Returns what is directly in a table, with its addresses.
 fn below<'r>(table: Hpa, place: Place, read: &'r impl Fn(Hpa) -> u64) -> impl Iterator<Item = (IpaRange, Entry)> + 'r {
     let level = place.level.next().unwrap_or(Level::L3);
-    let entry = move |index: u64| Entry::of(read(table.add(8 * index)), level);
-    let mut index = 0;
-    core::iter::from_fn(move || {
-        let (first, start) = (entry(index % 512), index);
-        if index == 512 {
-            return None;
-        }
-        index += 1;
-        let follows = |at: u64| match (first, entry(at)) {
-            (Entry::Leaf(leaf), Entry::Leaf(next)) => leaf.moved((at - start) * level.entry_span()) == next,
-            (Entry::Invalid, Entry::Invalid) => true,
-            _ => false,
-        };
-        while index < 512 && follows(index) {
-            index += 1;
-        }
-        let range = IpaRange::new(place.ipa.add(start * level.entry_span()), (index - start) * level.entry_span());
-        Some((range, first))
+    slots(table).enumerate().map(move |(index, slot)| {
+        let start = place.ipa.add(index as u64 * level.entry_span());
+        (IpaRange::new(start, level.entry_span()), Entry::of(read(slot), level))
     })
 }
 
 /// Returns why TLBs may hold what they should not when an entry becomes another, or `None` where they may: it grants more.
 fn cause(old: Entry, new: Entry, write: &Write) -> Option<Cause> {
     let (Entry::Leaf(old), Entry::Leaf(new)) = (old, new) else {
-        return Some(if new.is_valid() && write.bbm > 0 { Cause::Resized } else { Cause::Broken });
+        return Some(if new.is_valid() { Cause::Resized } else { Cause::Broken });
     };
     let lost = old.most_perms(write.control) - new.most_perms(write.control);
     match () {
@@ -441,9 +426,7 @@ fn may_meet(fact: &Fact, new: Entry, write: &Write) -> bool {
         (Entry::Leaf(held), Entry::Table(_)) if held.level > place.level || fact.is_passing => true,
         (Entry::Table(_), Entry::Table(_)) => true,
         (Entry::Table(_), Entry::Leaf(_)) if fact.level < place.level => true,
-        (Entry::Leaf(_), Entry::Table(_)) | (Entry::Table(_), Entry::Leaf(_)) => {
-            is_direct && fact.cause == Cause::Resized
-        }
+        (Entry::Leaf(_), Entry::Table(_)) | (Entry::Table(_), Entry::Leaf(_)) => is_direct,
         (Entry::Invalid, _) | (_, Entry::Invalid) => true,
     }
 }

@@ -86,9 +86,9 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         if let Some(rule) = rule {
             self.findings.add(Finding::new(rule).at(write.place).about(table));
         }
-        let (slot, range) = (write.place.slot, write.range());
+        let here = (write.tree, write.range());
         self.tell_of(Rule::TableLifetime, Some(table), |fact| {
-            fact.is_table() && fact.frames().first == table && (fact.slot != slot || fact.range != range)
+            fact.is_table() && fact.frames().first == table && (fact.tree, fact.range) != here
         });
     }
 
@@ -115,10 +115,13 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         for (index, slot) in slots(table).enumerate() {
             let new = read(slot);
             sum = sum.wrapping_add(weight(slot, new));
+            if new & 1 == 0 {
+                continue;
+            }
             let entry = Entry::of(new, level);
             let place =
                 Place { ipa: write.place.ipa.add(index as u64 * level.entry_span()), level, slot, ..write.place };
-            let below = Write { place, was: 0, new, order: Order::Release, ..*write };
+            let below = Write { place, new, ..*write };
             if let Some(detail) = flaw(new, level, write.control, &self.machine) {
                 self.findings.add(Finding::new(Rule::WellFormed).with_detail(detail).at(place));
             }
@@ -148,7 +151,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     ) -> Result<(), OutOfRoom> {
         let Some(level) = place.level.next() else { return Ok(()) };
         let note = self.notes.get(table);
-        if note.state != State::Linked || note.tree != write.tree {
+        if note.state != State::Linked {
             return Ok(());
         }
         self.notes.change(table, |note| note.state = State::Table)?;
@@ -160,7 +163,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             let below = Place { ipa, level, slot, ..place };
             let entry = Entry::of(was, level);
             if entry.is_used(write.control) {
-                let cause = if write.new & 1 != 0 && write.bbm > 0 { Cause::Resized } else { Cause::Broken };
+                let cause = if write.new_entry().is_valid() { Cause::Resized } else { Cause::Broken };
                 self.end_entry(write, was, below, cause)?;
             }
             match entry {
@@ -206,14 +209,18 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         Ok(())
     }
 
-    /// All of a root is there, written, and aligned to its size (R29, R46).
+    /// All of a root is there, written, in no other tree, and aligned to its size (R29, R30, R46).
     fn judge_root(&mut self, root: Hpa, tables: u64) {
         let first = self.notes.get(root);
         let mut rule = (!root.0.is_multiple_of(tables * PAGE_SIZE) && tables > 1).then_some(Rule::Concatenated);
         self.notes.each(Frames::new(root, tables), |_, note| {
-            let is_missing = first.is_allocated() && note.state != State::Table && note.state != State::Linked;
+            let place = match note.state {
+                State::Linked => Some(Rule::OneParent),
+                State::Table => None,
+                _ => first.is_allocated().then_some(Rule::Concatenated),
+            };
             let is_written = note.is_filled || note.stores >= 512 || !note.is_allocated();
-            rule = rule.or(is_missing.then_some(Rule::Concatenated)).or((!is_written).then_some(Rule::ChildFirst));
+            rule = rule.or(place).or((!is_written).then_some(Rule::ChildFirst));
         });
         if let Some(rule) = rule {
             self.findings.add(Finding::new(rule).with_detail("a root").about(root));

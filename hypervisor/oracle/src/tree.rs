@@ -156,6 +156,13 @@ pub(crate) struct Context {
     pub(crate) is_spoiled: bool,
 }
 
+impl Context {
+    /// Tells whether a CPU uses it, or has entries of it.
+    const fn is_held(&self) -> bool {
+        self.loaded != 0 || self.holders != 0
+    }
+}
+
 /// All trees, and all contexts.
 #[derive(Debug)]
 pub(crate) struct Trees {
@@ -190,7 +197,7 @@ impl Trees {
 
     /// Makes a tree, or returns `None` where there is no room. One that is gone, and that no TLB holds any more, makes room.
     pub(crate) fn make(&mut self, tree: Tree) -> Option<u8> {
-        let is_held = |index: usize| self.of_tree(index as u8).any(|context| context.loaded | context.holders != 0);
+        let is_held = |index: usize| self.of_tree(index as u8).any(Context::is_held);
         let is_free = |index: usize| self.trees[index].is_none_or(|tree| tree.is_gone && !is_held(index));
         let index = (0..MOST_TREES).find(|index| is_free(*index))?;
         self.trees[index] = Some(tree);
@@ -237,7 +244,7 @@ impl Trees {
     /// more makes room, or one whose VMID is no tree's: of that VMID it is then only known that TLBs hold something.
     pub(crate) fn context(&mut self, vmid: u16, tree: u8, control: Control) -> Option<&mut Context> {
         let is_it = |context: &Context| context.vmid == vmid && context.tree == tree;
-        let is_free = |context: &Option<Context>| context.is_none_or(|context| context.loaded | context.holders == 0);
+        let is_free = |context: &Option<Context>| context.is_none_or(|context| !context.is_held());
         let known = self.contexts.iter().position(|context| context.as_ref().is_some_and(is_it));
         let place = known.or_else(|| self.contexts.iter().position(is_free)).or_else(|| self.idle_context())?;
         if known.is_none() {

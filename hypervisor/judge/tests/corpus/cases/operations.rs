@@ -214,3 +214,33 @@ fn r52_what_is_owed_elsewhere_is_no_business_of_an_interrupted_operation() {
     s.flush_each(&pages[..4]).close(vm);
     s.passes();
 }
+
+#[test]
+fn r51_a_table_that_stays_where_it_is_touches_nothing() {
+    let (mut s, vm, pages) = pages(40);
+    pages.iter().step_by(2).for_each(|page| _ = s.unmap(*page));
+    let parent = s.slot(vm, IPA, 2);
+    let linked = s.read(parent);
+    s.open("map", pages[0]).w(parent, linked).make(pages[0].slot, pages[0].word).close(vm);
+    s.passes();
+}
+
+#[test]
+fn r51_a_table_is_unlinked_with_many_pages_of_the_range_and_none_beside_it() {
+    let (mut s, vm, pages) = pages(40);
+    pages.iter().step_by(2).for_each(|page| _ = s.unmap(*page));
+    let parent = s.slot(vm, IPA, 2);
+    s.begin("unmap", 1, IPA, 40).lock(1).w(parent, 0).flush_vmid().close(vm);
+    s.passes();
+}
+
+#[test]
+fn r51_a_neighbour_that_changes_many_times_and_is_as_it_was() {
+    let (mut s, vm, pages) = pages(2);
+    s.open("map", pages[0]);
+    for note in (0..20).rev() {
+        s.w(pages[1].slot, pages[1].word | (note & 1) << 55);
+    }
+    s.dsb("ishst").close(vm);
+    s.passes();
+}

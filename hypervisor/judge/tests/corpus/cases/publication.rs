@@ -1,6 +1,6 @@
 //! R28, R29 and R29a: what must be visible before an entry is.
 
-use crate::scene::{IPA, Machine, PAGE, Scene, Vm, table};
+use crate::scene::{IPA, Machine, PAGE, Scene, Vm, WRITE, table};
 
 /// A VM whose new page is stored, with `after` before the operation ends and the guest runs again.
 fn mapped_with(after: impl FnOnce(&mut Scene) -> &mut Scene) -> Scene {
@@ -238,4 +238,39 @@ fn r29a_zeroed_by_a_cpu_that_nobody_waited_for() {
     let word = s.leaf(pa, 3);
     s.dsb("ish").release(slot, word).dsb("ishst").close(vm);
     s.fails(&["R29a"]);
+}
+
+/// A page is written when its table is there already, and the table is linked by a store of the given order.
+fn table_linked_after_its_page(order: &str) -> Scene {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    s.begin("map", 1, IPA, 1).lock(1);
+    let (pa, parent, child) = (s.raw_frames(1), s.slot(vm, IPA, 2), s.new_table());
+    let word = s.leaf(pa, 3);
+    s.owner(pa, 1, 1).w(child, word).dsb("ishst").zero(pa, 1).store(parent, table(child), order);
+    s.dsb("ishst").close(vm);
+    s
+}
+
+#[test]
+fn r29a_the_contents_of_a_page_that_a_new_table_shows() {
+    table_linked_after_its_page("release").passes();
+    table_linked_after_its_page("plain").fails(&["R29a"]);
+}
+
+/// A page that the guest can only read is overwritten, and its entry written again, or another one made for it.
+fn shown_again(slots_further: u64) -> Scene {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let page = s.map_as(vm, IPA, 3, |word| word & !WRITE);
+    s.lock(1).zero(page.pa, 1).w(page.slot + 8 * slots_further, page.word | 1 << 55).dsb("ishst").unlock(1);
+    s
+}
+
+#[test]
+fn r29a_a_page_that_is_shown_already() {
+    shown_again(0).passes();
+}
+
+#[test]
+fn r29a_a_page_that_is_shown_a_second_time() {
+    shown_again(1).fails(&["R29a"]);
 }

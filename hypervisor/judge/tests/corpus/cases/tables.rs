@@ -1,6 +1,6 @@
 //! R15, R30 and R32: tables that are unlinked, and what they may not be meanwhile.
 
-use crate::scene::{IPA, Machine, OUTPUT, PAGE, Page, Range, Scene, VALID, WRITE, span, table};
+use crate::scene::{IPA, Machine, OUTPUT, PAGE, Page, Range, Scene, VALID, Vm, WRITE, span, table};
 
 /// A VM with four pages of a table of level 3, in the operation that unlinks it.
 struct Unlinking {
@@ -283,4 +283,12 @@ fn r30_a_table_that_is_given_back_becomes_a_guest_frame() {
     s.dsb("ishst").w(slot, word).dsb("ishst").close(vm);
     assert!(s.read(slot) & VALID != 0);
     s.passes();
+}
+
+#[test]
+fn r30_a_root_is_a_table_of_another_tree() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let middle = s.slot(vm, IPA, 2) & OUTPUT;
+    s.dsb("ishst").switch(Vm { id: 2, vmid: 2, root: middle, ..vm });
+    s.fails(&["R30"]);
 }
