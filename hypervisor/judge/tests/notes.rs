@@ -146,3 +146,10 @@ fn frames_beside_the_memory_have_no_notes() {
     live.change_all(Frames::new(Hpa(FIRST), 2), |run, note| note.count_leaf(run.first.0 == FIRST + 4096)).unwrap();
     assert_eq!([0, 1, 2].map(|page| live.get(Hpa(FIRST + page * 4096)).has_leaf()), [false, true, false]);
 }
+
+/// From the last page of one block on, over a whole one, into a third; and at most over the end of one gibibyte.
+#[test]
+fn there_are_as_many_counts_as_frames_can_lie_in_blocks_and_giants() {
+    assert_eq!(LiveNotes::counts(514), 3 + 2);
+    assert_eq!(LiveNotes::counts((1 << 18) + 2), (512 + 2) + 3);
+}

@@ -119,9 +119,8 @@ fn r53_more_is_stale_than_there_is_room_for() {
     }
 }
 
-/// Facts of a VMID that is no VM's any more give way when there is no room; then the VMID is another VM's, after `flush`.
-fn forgotten(flush: impl FnOnce(&mut Scene)) -> Vec<&'static str> {
-    let mut places = [Held::default(); 4];
+/// Facts of a VMID that is no VM's any more give way when there is no room: the VM that had it, and another that runs.
+fn crowded() -> (Scene, Vm, Vm) {
     let (mut s, vm, pages) = one_vm(8);
     let running = s.tree(2, 2, 39, 1);
     s.enter(running);
@@ -130,13 +129,26 @@ fn forgotten(flush: impl FnOnce(&mut Scene)) -> Vec<&'static str> {
     pages.iter().step_by(2).for_each(|page| _ = s.break_(*page));
     // The VM has another VMID from now on, under which it does not run.
     s.dsb("ish").unlock(1).lock(0x99).bind(vm.renumbered(9)).unlock(0x99);
-    s.lock(2).break_(page).flush_vmid().unlock(2).resume(running).stop(running);
-    flush(&mut s);
-    let other = s.tree(3, 1, 39, 1);
-    s.switch(other).eret(3, 0);
+    s.lock(2).break_(page).unlock(2);
+    (s, vm, running)
+}
+
+/// Returns what a judge with room for four facts says.
+fn judged_in_four(mut s: Scene) -> Vec<&'static str> {
+    let mut places = [Held::default(); 4];
     let mut bench = Bench::new(&mut s, &mut places);
     bench.hear(&mut s);
     bench.rules
+}
+
+/// The VMID is another VM's, after `flush`.
+fn forgotten(flush: impl FnOnce(&mut Scene)) -> Vec<&'static str> {
+    let (mut s, _, running) = crowded();
+    s.flush_vmid().resume(running).stop(running);
+    flush(&mut s);
+    let other = s.tree(3, 1, 39, 1);
+    s.switch(other).eret(3, 0);
+    judged_in_four(s)
 }
 
 #[test]
@@ -144,4 +156,40 @@ fn r27_what_gave_way_is_not_taken_for_gone() {
     assert_eq!(forgotten(|_| {}), ["R27"]);
     assert_eq!(forgotten(|s| _ = s.flush_vmid()), ["R27"], "that is another VMID");
     assert!(forgotten(|s| _ = s.flush_all()).is_empty());
+}
+
+#[test]
+fn r27_what_gave_way_is_nothing_to_who_runs() {
+    let (mut s, _, running) = crowded();
+    s.resume(running);
+    assert!(judged_in_four(s).is_empty());
+}
+
+/// The VMID is its old VM's again, which runs after `flush`.
+fn returned(flush: impl FnOnce(&mut Scene)) -> Vec<&'static str> {
+    let (mut s, vm, _) = crowded();
+    s.lock(0x99).bind(vm).switch(vm).unlock(0x99);
+    flush(&mut s);
+    s.resume(vm);
+    judged_in_four(s)
+}
+
+#[test]
+fn r27_what_gave_way_is_not_taken_for_gone_when_its_vm_comes_back() {
+    assert_eq!(returned(|_| {}), ["R27"]);
+    assert!(returned(|s| _ = s.flush_vmid()).is_empty());
+}
+
+#[test]
+fn r53_neighbours_that_were_broken_by_notes_of_their_own_take_one_place() {
+    let mut places = [Held::default(); 1];
+    let (mut s, vm, pages) = one_vm(8);
+    s.lock(1);
+    for (number, page) in (1..).zip(&pages) {
+        s.w(page.slot, number << 12);
+    }
+    s.flush_vmid().unlock(1).resume(vm);
+    let mut bench = Bench::new(&mut s, &mut places);
+    bench.hear(&mut s);
+    assert!(bench.rules.is_empty(), "{:?}", bench.rules);
 }

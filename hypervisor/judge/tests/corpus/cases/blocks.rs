@@ -1,8 +1,8 @@
 //! R5, R5a, R5b and R51: a block becomes a table, and a table a block.
 
 use crate::scene::{
-    ACCESSED, DIRTY_MANAGED, EXECUTE_NEVER, GIB, IPA, MIB, Machine, NO_CACHING, OUTPUT, PAGE, Page, SOFTWARE, Scene,
-    Vm, WRITE, table,
+    ACCESSED, CONTIGUOUS, DIRTY_MANAGED, EXECUTE_NEVER, GIB, IPA, MIB, Machine, NO_CACHING, OUTPUT, PAGE, Page,
+    SOFTWARE, Scene, Vm, WRITE, table,
 };
 
 fn block_on(machine: Machine) -> (Scene, Page) {
@@ -216,6 +216,11 @@ fn r5a_a_merge_by_way_of_an_uncached_block() {
 }
 
 #[test]
+fn r5a_a_merge_by_a_block_that_is_cached() {
+    merge(Machine::bbm(1), |s, m| _ = s.w(m.parent, m.block).flush_vmid()).fails(&["R5", "R5a"]);
+}
+
+#[test]
 fn r5a_a_merge_that_invalidates_nothing() {
     merge(Machine::bbm(1), |s, m| {
         s.w(m.parent, m.block | NO_CACHING).dsb("ish").w(m.parent, m.block);
@@ -405,4 +410,15 @@ fn r51_a_merge_takes_a_right_of_all_neighbours() {
 #[test]
 fn r51_a_merge_enters_what_was_not_there() {
     merged_around(|_| 0, |word| word).fails(&["R51"]);
+}
+
+#[test]
+fn r51_a_merge_of_groups_and_single_pages_keeps_the_neighbours() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let first_sixteen = |word: u64| if word / PAGE % 512 < 16 { word | CONTIGUOUS } else { word };
+    let pages = s.map_run(vm, GIB, 3, 512, first_sixteen);
+    let parent = s.slot(vm, GIB, 2);
+    s.begin("protect", 1, GIB + 8 * PAGE, 1).lock(1).w(parent, 0).flush_vmid();
+    s.w(parent, s.leaf(pages[0].pa, 2)).dsb("ishst").close(vm);
+    s.passes();
 }

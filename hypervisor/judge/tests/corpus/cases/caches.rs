@@ -351,3 +351,18 @@ fn r37_the_instructions_of_the_only_cpu_are_invalidated() {
     executable_after(one, local).passes();
     executable_after(Machine { cpus: 2, ..one }, local).fails(&["R37"]);
 }
+
+/// An operation breaks a page beside its range and stores it again, changed.
+fn neighbour_after(change: impl Fn(u64) -> u64) -> Scene {
+    let (mut s, vm) = Scene::with_vm(OLD);
+    let pages = s.map_run(vm, IPA, 3, 2, |word| word);
+    s.open("map", pages[0]).break_(pages[1]).flush_ipa(pages[1].ipa).make(pages[1].slot, change(pages[1].word));
+    s.close(vm);
+    s
+}
+
+#[test]
+fn r37_a_neighbour_that_is_brought_back_and_can_be_executed_now() {
+    neighbour_after(|word| word).passes();
+    neighbour_after(|word| word & !EXECUTE_NEVER).fails(&["R37"]);
+}

@@ -334,3 +334,20 @@ fn r27c_a_cpu_that_has_no_tables_yet() {
     s.on(1).exc(1, 1).msr("vtcr_el2", Machine::TWO.vtcr(39, 1)).msr("vttbr_el2", vm.vttbr()).isb();
     s.passes();
 }
+
+#[test]
+fn r27_what_is_known_of_vms_that_keep_their_vmids_stays_known() {
+    let mut s = Scene::new(Machine::ONE);
+    let vms = [1, 2, 3].map(|id| s.vm(id));
+    for vm in vms {
+        s.switch(vm).map(vm, IPA, 3);
+    }
+    for vmid in 100..180 {
+        let worn = vms[2].renumbered(vmid);
+        s.bind(worn).switch(worn).resume(worn).stop(worn);
+    }
+    for vm in &vms[..2] {
+        s.switch(*vm).resume(*vm).stop(*vm);
+    }
+    s.passes();
+}

@@ -1,6 +1,6 @@
 //! What is told of a violation: since when, what was done about it, and what led to it.
 
-use crate::scene::{IPA, Machine, PAGE, Page, Scene, judged};
+use crate::scene::{IPA, Machine, PAGE, Page, Scene, judged, table};
 
 /// Returns what explains the first violation.
 fn explained(s: &Scene) -> String {
@@ -111,4 +111,37 @@ fn r33_which_frame_a_stale_entry_leads_to() {
     let all = judged(&s.text()).violations;
     let frame = format!(", frame {:#x}; TLBs may hold", page.pa);
     assert!(all.iter().any(|found| found.rule == "R33") && all.iter().all(|found| found.text.contains(&frame)));
+}
+
+#[test]
+fn r8_where_the_rest_of_what_was_broken_together_is() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let pages = s.map_run(vm, IPA, 3, 4, |word| word);
+    s.begin("unmap", 1, IPA, 4).lock(1).break_all(&pages).flush_each(&pages[..2]).close(vm);
+    let place = format!("slot {:#x}, IPA {:#x}, VMID 0x1, level 3", pages[2].slot, pages[2].ipa);
+    let held = format!("TLBs may hold {:#x}..{:#x}", pages[2].ipa, IPA + 4 * PAGE);
+    let text = &judged(&s.text()).violations[0].text;
+    assert!(text.contains(&place) && text.ends_with(&held), "{text}");
+}
+
+#[test]
+fn r15_where_the_leaves_of_an_unlinked_table_are() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let pages = s.map_run(vm, IPA + 5 * PAGE, 3, 2, |word| word);
+    let parent = s.slot(vm, IPA, 2);
+    s.begin("unmap", 1, IPA, 512).lock(1).w(parent, 0).flush_ipa(IPA).close(vm);
+    let place = format!("slot {:#x}, IPA {:#x}, VMID 0x1, level 3", pages[0].slot, pages[0].ipa);
+    let found = &judged(&s.text()).violations[0];
+    assert!(found.rule == "R15" && found.text.contains(&place), "{found:?}");
+}
+
+#[test]
+fn r31_which_entry_of_a_new_table_it_is() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let parent = s.slot(vm, IPA, 2);
+    let child = s.new_table();
+    s.lock(1).w(child + 8 * 5, 0b01).release(parent, table(child)).unlock(1);
+    let place = format!("slot {:#x}, IPA {:#x}, VMID 0x1, level 3", child + 8 * 5, IPA + 5 * PAGE);
+    let found = &judged(&s.text()).violations[0];
+    assert!(found.rule == "R31" && found.text.ends_with(&place), "{found:?}");
 }

@@ -1,6 +1,6 @@
 //! R45 to R47: the shape of a tree, and the root that it needs.
 
-use crate::scene::{Machine, PAGE, Scene, Vm};
+use crate::scene::{GIB, Machine, PAGE, Page, Scene, Vm, judged};
 
 /// Has a tree of the shape run, and maps its first and its last page.
 fn shaped(machine: Machine, bits: u32, start: u8) -> Scene {
@@ -183,6 +183,46 @@ fn r31_every_width_of_output_addresses() {
 fn r50_what_is_beyond_the_root_is_nothing() {
     let (mut s, vm) = Scene::with_vm(Machine::TWO);
     s.map(vm, 2 << 30, 3);
+    s.begin("unmap", 1, 1 << 39, 1).end(0);
+    s.passes();
+}
+
+#[test]
+fn r47_a_root_of_one_table_is_not_one_of_several() {
+    let judged = judged(&entered(Machine::TWO, 1, vtcr(39, 1), VTTBR | 1 << 5).text());
+    let rules: Vec<_> = judged.violations.iter().map(|found| found.rule).collect();
+    assert_eq!(rules, ["R47"]);
+}
+
+/// A VM of 40 bits, whose root is two tables, and a page whose entry is in the second of them.
+fn page_in_the_second_root_table() -> (Scene, Page) {
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 40, 1);
+    s.enter_everywhere(vm);
+    let page = s.map(vm, 600 * GIB, 3);
+    (s, page)
+}
+
+#[test]
+fn r46_a_page_in_the_second_root_table() {
+    let (mut s, page) = page_in_the_second_root_table();
+    s.remap(page, |s| s.flush_ipa(page.ipa)).passes();
+}
+
+#[test]
+fn r50_a_page_in_the_second_root_table_is_left() {
+    let (mut s, page) = page_in_the_second_root_table();
+    s.open("unmap", page).close(page.vm);
+    s.fails(&["R50"]);
+}
+
+#[test]
+fn r50_what_lies_behind_the_root_is_no_part_of_it() {
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    s.enter_everywhere(vm);
+    let block = s.map(vm, 0, 2);
+    assert_eq!(block.slot, vm.root + PAGE, "the next table has an entry that would be a giant's");
     s.begin("unmap", 1, 1 << 39, 1).end(0);
     s.passes();
 }

@@ -1,6 +1,6 @@
 //! R33 and R33a: frames that a stale entry may still lead to.
 
-use crate::scene::{IPA, Machine, PAGE, Page, Scene, WRITE, table};
+use crate::scene::{IPA, Machine, PAGE, Page, Scene, Vm, WRITE, table};
 
 /// A page that is broken and not yet invalidated, its operation under way.
 fn broken() -> (Scene, Page) {
@@ -236,4 +236,38 @@ fn r33_the_neighbours_of_a_page_that_is_still_held() {
     s.open("decommit", pages[1]).break_(pages[1]).dsb("ish").give_back(pages[0].pa, 1).give_back(pages[2].pa, 1);
     s.flush_ipa(pages[1].ipa).close(vm);
     s.passes();
+}
+
+/// CPUs whose VM, with a page, was made before it ran, use nobody's tables now.
+fn made_before_it_ran() -> (Scene, Page, Vm) {
+    let mut s = Scene::new(Machine::TWO);
+    let [vm, nobody] = [1, 63].map(|id| s.tree(id, id.into(), 39, 1));
+    s.lock(1);
+    let pa = s.frames(vm, 1);
+    let (slot, word) = (s.slot(vm, IPA, 3), s.leaf(pa, 3));
+    s.w(slot, word).dsb("ishst").unlock(1);
+    s.enter_everywhere(vm);
+    (s, Page { vm, ipa: IPA, level: 3, slot, pa, word }, nobody)
+}
+
+#[test]
+fn r33_tables_that_were_there_before_the_vm_ran() {
+    let (mut s, page, _) = made_before_it_ran();
+    s.lock(1).break_(page).dsb("ish").unlock(1).free(page.pa, 1);
+    s.fails(&["R33"]);
+}
+
+#[test]
+fn r32_a_root_that_was_there_before_the_vm_ran_is_given_back() {
+    let (mut s, page, nobody) = made_before_it_ran();
+    s.enter_everywhere(nobody);
+    s.flush_all().free(page.vm.root, 1).passes();
+}
+
+#[test]
+fn r33_a_vm_that_is_not_running_has_its_vmid_all_the_same() {
+    let (mut s, page, nobody) = made_before_it_ran();
+    s.enter_everywhere(nobody);
+    s.bind(page.vm).lock(1).break_(page).dsb("ish").unlock(1).free(page.pa, 1);
+    s.fails(&["R33"]);
 }

@@ -173,3 +173,31 @@ fn r53_a_walk_sets_the_flag_and_not_the_dirty_state_of_what_is_read_only() {
     updated(Machine::DIRTY, |word| word & !WRITE & !ACCESSED, |word| word | ACCESSED).passes();
     updated(Machine::DIRTY, |word| word & !WRITE & !ACCESSED, |word| word | ACCESSED | WRITE).fails(&["R53"]);
 }
+
+#[test]
+fn r41_one_lock_is_named_for_two_trees() {
+    let (mut s, page) = one_page();
+    let other = s.vm(2);
+    let pa = s.frames(page.vm, 1);
+    for vm in [page.vm, other] {
+        s.say(format!("LOCK id=0x9 root={:#x}", vm.root)).unlock(9);
+    }
+    let mut right = s.clone();
+    s.w(page.slot + 8, page.word_to(pa)).dsb("ishst");
+    s.fails(&["R41"]);
+    right.lock(9).w(page.slot + 8, page.word_to(pa)).dsb("ishst").unlock(9);
+    right.passes();
+}
+
+#[test]
+fn r41_the_lock_is_named_before_the_tree_is_known() {
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    s.say(format!("LOCK id=0x9 root={:#x}", vm.root)).unlock(9);
+    s.enter_everywhere(vm);
+    let mut right = s.clone();
+    s.w(vm.root, 0x100).dsb("ishst");
+    s.fails(&["R41"]);
+    right.lock(9).w(vm.root, 0x100).dsb("ishst").unlock(9);
+    right.passes();
+}

@@ -271,3 +271,29 @@ fn r30_a_page_of_the_hypervisors() {
     s.w(slot, word).dsb("ishst").close(vm);
     s.fails(&["R30"]);
 }
+
+#[test]
+fn r35_what_is_taken_again_is_mapped_all_the_same() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.alloc(page.pa, 1, "guest");
+    assert_eq!(wrong_lines(&s), 1);
+    s.free(page.pa, 1);
+    assert_eq!(wrong_lines(&s), 2);
+}
+
+#[test]
+fn r35_the_same_entry_twice_is_one_view() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.lock(1).w(page.slot, page.word).dsb("ishst").unlock(1);
+    s.unmap(page).give_back(page.pa, 1).passes();
+}
+
+#[test]
+fn r33_what_was_led_elsewhere_in_place_may_be_held() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    let other = s.frames(page.vm, 1);
+    s.lock(1).w(page.slot, page.word_to(other)).dsb("ishst").unlock(1);
+    assert_eq!(wrong_lines(&s), 1);
+    s.free(page.pa, 1);
+    assert_eq!(wrong_lines(&s), 2);
+}

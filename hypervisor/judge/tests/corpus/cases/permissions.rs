@@ -164,3 +164,17 @@ fn r14_the_neighbour_keeps_what_it_has() {
     s.change("protect", pages[0], pages[0].word & !WRITE, |s| s.flush_ipa(0x4000));
     s.remap(pages[1], |s| s.flush_ipa(0x4000 + PAGE)).passes();
 }
+
+#[test]
+fn r13_shared_before_the_invalidation() {
+    let (mut s, page) = one_page();
+    s.lock(1).w(page.slot, page.word & !WRITE).dsb("ish").unlock(1).share(page.pa, 1, 1);
+    s.fails(&["R13"]);
+}
+
+#[test]
+fn r13_read_only_by_a_break_that_is_not_invalidated() {
+    let (mut s, page) = one_page();
+    s.open("protect", page).break_(page).dsb("ishst").w(page.slot, page.word & !WRITE).dsb("ishst").close(page.vm);
+    s.fails(&["R13"]);
+}

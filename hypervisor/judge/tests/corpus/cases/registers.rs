@@ -1,6 +1,6 @@
 //! R26 and R48: the registers that walks obey.
 
-use crate::scene::{FWB, HA, IPA, Machine, Page, Scene, Vm};
+use crate::scene::{FORCED_WRITE_BACK, FWB, HA, IPA, MEM_ATTR, Machine, Page, Scene, Vm, WRITE_BACK};
 
 fn stopped(machine: Machine) -> (Scene, Page) {
     Scene::with_page(machine)
@@ -259,4 +259,42 @@ fn r26_every_bit_that_translations_depend_on() {
     for bit in [2, 12, 31, 32, 33, 46] {
         changed(Machine::TWO, "hcr_el2", hcr ^ 1 << bit, |s| s).fails(&["R26"]);
     }
+}
+
+#[test]
+fn r26_a_vm_that_has_nothing_gets_another_width() {
+    let (mut s, first) = Scene::with_vm(Machine::TWO);
+    let second = s.tree(2, 2, 39, 1);
+    s.on(1).enter(second).on(0).map(first, IPA, 3);
+    s.on(1).dsb("ish").msr("vtcr_el2", OLD + 1).isb().resume(second);
+    s.passes();
+}
+
+/// A VM that has not run is given its tables, and then a page of a kind of memory.
+fn bound_early(memory: u64) -> Scene {
+    let mut s = Scene::new(Machine::TWO);
+    let vm = s.tree(1, 1, 39, 1);
+    s.msr("vtcr_el2", OLD).msr("hcr_el2", Machine::TWO.hcr()).isb().bind(vm);
+    s.lock(1);
+    let pa = s.frames(vm, 1);
+    let (slot, word) = (s.slot(vm, IPA, 3), s.leaf(pa, 3));
+    s.w(slot, word & !MEM_ATTR | memory).dsb("ishst").unlock(1);
+    s
+}
+
+#[test]
+fn r31_memory_that_a_vm_gets_before_it_runs() {
+    bound_early(FORCED_WRITE_BACK).passes();
+    bound_early(WRITE_BACK).fails(&["R31"]);
+}
+
+#[test]
+fn r22_another_vms_registers_are_not_this_ones() {
+    let machine = Machine { hafdbs: 1, ..Machine::TWO };
+    let mut s = Scene::new(machine);
+    let [first, second] = [1, 2].map(|id| s.tree(id, id.into(), 39, 1));
+    s.msr("vtcr_el2", OLD).msr("vttbr_el2", first.vttbr()).msr("hcr_el2", machine.hcr()).isb().eret(1, 0).exc(1, 0);
+    let page = s.on(1).enter(second).map(second, IPA, 3);
+    s.bind(second).lock(2).w(page.slot, page.word | 1 << 55).dsb("ishst").unlock(2);
+    s.fails(&["R22"]);
 }

@@ -352,3 +352,15 @@ fn r27_the_page_of_a_root_is_another_vms_root() {
     s.map(second, IPA, 3);
     s.passes();
 }
+
+#[test]
+fn r27_a_vmid_whose_root_was_given_back_but_not_invalidated() {
+    let mut s = Scene::new(Machine::ONE);
+    let first = s.vm(1);
+    s.map(first, IPA, 3);
+    let nobody = s.tree(63, 63, 39, 1);
+    s.switch(nobody).free(first.root, 1);
+    let second = s.tree(2, 1, 39, 1);
+    s.switch(second).eret(2, 0);
+    s.fails(&["R27"]);
+}

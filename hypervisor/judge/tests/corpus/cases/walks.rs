@@ -161,6 +161,12 @@ fn legal_the_guest_of_another_cpu_runs_all_the_while() {
 }
 
 #[test]
+fn legal_one_cpu_drops_all_that_it_holds_of_the_vmid() {
+    let (mut s, page) = Scene::with_page(Machine::TWO);
+    s.dsb("ish").tlbi("vmalls12e1").dsb("nsh").isb().resume(page.vm).passes();
+}
+
+#[test]
 fn legal_two_vms_on_two_cpus_know_nothing_of_each_other() {
     let mut s = Scene::new(Machine::TWO);
     let vms = [s.vm(1), s.vm(2)];
