@@ -1,13 +1,14 @@
 //! Invalidations and barriers: how facts go.
 
-use vmsa::{Ipa, IpaRange, PAGE_SIZE};
+use vmsa::{Hpa, Ipa, IpaRange, PAGE_SIZE};
 
 use crate::Oracle;
 use crate::cpu::{Early, Flush, MOST_CPUS, bit};
+use crate::descriptor::Entry;
 use crate::event::{Accesses, Domain, Target, TlbiOp};
 use crate::fact::{Fact, Visible, Wasted};
 use crate::facts::Pool;
-use crate::note::{Notes, OutOfRoom};
+use crate::note::{Notes, OutOfRoom, State};
 use crate::operand::{Named, named};
 use crate::rule::Rule;
 use crate::tree::Control;
@@ -17,7 +18,13 @@ use crate::violation::Finding;
 const HOST: u64 = 1 << 34 | 1 << 27;
 
 impl<N: Notes, P: Pool> Oracle<N, P> {
-    pub(crate) fn tlbi(&mut self, cpu: usize, op: TlbiOp, operand: Option<u64>) -> Result<(), OutOfRoom> {
+    pub(crate) fn tlbi(
+        &mut self,
+        cpu: usize,
+        op: TlbiOp,
+        operand: Option<u64>,
+        read: &impl Fn(Hpa) -> u64,
+    ) -> Result<(), OutOfRoom> {
         self.judge_instruction(op);
         let wasted = |rule| Wasted { rule, op, operand, cpu: cpu as u8, when: self.now };
         let hcr = self.cpus[cpu].hcr.effective.unwrap_or(0);
@@ -26,7 +33,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             Target::El2 => self.waste(cpu, wasted(Rule::El2Regime)),
             Target::Stage1Some => {}
             _ if is_host => self.waste(cpu, wasted(Rule::HostRegime)),
-            Target::Ipa | Target::Range => self.by_ipa(cpu, op, operand.unwrap_or(0))?,
+            Target::Ipa | Target::Range => self.by_ipa(cpu, op, operand.unwrap_or(0), read)?,
             Target::Stage1 | Target::Vmid | Target::All => self.by_vmid(cpu, op),
         }
         Ok(())
@@ -75,7 +82,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         }
     }
 
-    fn by_ipa(&mut self, cpu: usize, op: TlbiOp, operand: u64) -> Result<(), OutOfRoom> {
+    fn by_ipa(&mut self, cpu: usize, op: TlbiOp, operand: u64, read: &impl Fn(Hpa) -> u64) -> Result<(), OutOfRoom> {
         let meant = named(op.target, operand, &self.machine);
         if !meant.is_clean {
             let detail = "reserved bits of the operand are set";
@@ -86,10 +93,17 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let names = |fact: &Fact| vmid == Some(fact.vmid) && fact.named_by(meant).is_some();
         let early = Early { vmid, range: meant.range, wasted: wasted(Rule::StoreFirst) };
         self.cpus[cpu].early = Some(early).filter(|_| !self.facts.iter().any(names));
-        self.waste_rest(cpu, meant, vmid, wasted);
+        let is_way = |fact: &&Fact| fact.is_table() && fact.stage2.on != 0 && names(fact);
+        let way = self.facts.iter().find(is_way).map(|fact| fact.range);
+        self.waste_rest(cpu, meant, vmid, way, wasted);
+        let notes = &self.notes;
+        let comes_back = |fact: &Fact| {
+            op.leaf_only && way.is_some_and(|way| way.covers(fact.range)) && is_still_there(fact, notes, read)
+        };
         let part = |fact: &Fact| fact.named_by(meant);
         self.facts.split(part, |fact, is_named| match is_named {
             _ if vmid != Some(fact.vmid) => fact.waste(wasted(Rule::WrongVmid)),
+            true if comes_back(fact) => fact.waste(wasted(Rule::LeafForm)),
             true => match miss(fact, op, meant) {
                 Some(rule) => fact.waste(wasted(rule)),
                 None => fact.hear(cpu, op, Some(operand), now),
@@ -101,11 +115,16 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     }
 
     /// Keeps why facts that an invalidation by IPA does not name are left, as far as it seems to have been meant for them: a
-    /// range for all that this CPU took, one for a table for the leaves below it.
-    fn waste_rest(&mut self, cpu: usize, meant: Named, vmid: Option<u16>, wasted: impl Fn(Rule) -> Wasted) {
+    /// range for all that this CPU took, one for a table for the leaves `below` it.
+    fn waste_rest(
+        &mut self,
+        cpu: usize,
+        meant: Named,
+        vmid: Option<u16>,
+        below: Option<IpaRange>,
+        wasted: impl Fn(Rule) -> Wasted,
+    ) {
         let is_range = meant.range.len() > PAGE_SIZE;
-        let table = |fact: &&Fact| fact.is_table() && fact.named_by(meant).is_some();
-        let below = self.facts.iter().find(table).map(|fact| fact.range);
         let its = |fact: &&mut Fact| vmid == Some(fact.vmid) && usize::from(fact.writer) == cpu;
         for fact in self.facts.iter_mut().filter(its).filter(|fact| fact.named_by(meant).is_none()) {
             match below {
@@ -218,6 +237,13 @@ pub(crate) fn agreed(cpus: &[crate::cpu::Cpu], on: u16) -> Option<Control> {
     let mut its = cpus.iter().enumerate().filter(|(cpu, _)| on & bit(*cpu) != 0).map(|(_, cpu)| cpu);
     let first = its.next()?.settled()?;
     its.all(|cpu| cpu.settled() == Some(first)).then_some(first)
+}
+
+/// Tells whether the leaf is still in a table that was unlinked: walks that come to it by a way that is left fetch it again.
+fn is_still_there(fact: &Fact, notes: &impl Notes, read: &impl Fn(Hpa) -> u64) -> bool {
+    let mut slots = (0..fact.range.len() / fact.level.entry_span()).map(|index| fact.slot.add(8 * index));
+    notes.get(fact.slot.page_base()).state == State::Table
+        && slots.any(|slot| Entry::of(read(slot), fact.level).is_valid())
 }
 
 /// Returns the rule by which an invalidation that names the addresses of a fact is not for it, if one is.

@@ -96,7 +96,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             Event::Store { slot, new, order, old } => self.store(cpu, slot, new, order, old, read)?,
             Event::Dsb { domain, accesses, is_nxs } => self.dsb(cpu, domain, accesses, is_nxs),
             Event::Dmb { domain, accesses } => self.dmb(cpu, domain, accesses),
-            Event::Tlbi(op, operand) => self.tlbi(cpu, op, operand)?,
+            Event::Tlbi(op, operand) => self.tlbi(cpu, op, operand, read)?,
             Event::HardwareUpdate { slot, old, new } => self.hardware_update(slot, old, new, read)?,
             Event::Dc { op, start, len } => self.maintain(cpu, op, start, len)?,
             Event::Ic { is_broadcast } => self.invalidate_fetches(cpu, is_broadcast),

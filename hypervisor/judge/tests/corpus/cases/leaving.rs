@@ -122,6 +122,63 @@ fn r8_an_unlinked_table_is_invalidated_by_an_address_beside_it() {
     s.fails(&["R8"]);
 }
 
+/// Takes the leaf of a page of an unlinked table by the form that leaves the way to it, and gives the page back.
+fn leaf_taken_below(s: &mut Scene, page: Page) {
+    s.dsb("ishst").tlbi_ipa("ipas2le1is", page.ipa).dsb("ish").tlbi("vmalle1is").dsb("ish").give_back(page.pa, 1);
+    s.flush_ipa(page.ipa + 99 * PAGE).free(page.slot & OUTPUT, 1).unlock(1);
+}
+
+#[test]
+fn r15_walks_fetch_a_leaf_again_by_the_way_that_is_left() {
+    let (mut s, page, parent) = page_in_table(Machine::TWO);
+    s.lock(1).w(parent, 0);
+    leaf_taken_below(&mut s, page);
+    s.fails(&["R15", "R33"]);
+}
+
+#[test]
+fn r15_walks_find_nothing_by_the_way_that_is_left() {
+    let (mut s, page, parent) = page_in_table(Machine::TWO);
+    s.lock(1).break_(page).w(parent, 0);
+    leaf_taken_below(&mut s, page);
+    s.passes();
+    let (mut s, page, parent) = page_in_table(Machine::TWO);
+    s.lock(1).w(parent, 0).break_(page);
+    leaf_taken_below(&mut s, page);
+    s.passes();
+}
+
+#[test]
+fn r15_walks_find_only_the_neighbour_by_the_way_that_is_left() {
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let pages = s.map_run(vm, IPA, 3, 2, |word| word);
+    let parent = s.slot(vm, IPA, 2);
+    s.lock(1).w(parent, 0).break_(pages[0]);
+    leaf_taken_below(&mut s, pages[0]);
+    s.flush_vmid().give_back(pages[1].pa, 1).passes();
+}
+
+#[test]
+fn r15_the_way_to_a_leaf_is_taken_first() {
+    let (mut s, page, parent) = page_in_table(Machine::TWO);
+    s.lock(1).w(parent, 0).flush_ipa(page.ipa + 99 * PAGE);
+    leaf_taken_below(&mut s, page);
+    s.passes();
+}
+
+#[test]
+fn r15_the_way_to_a_leaf_may_be_held_under_another_vmid() {
+    let (mut s, page, parent) = page_in_table(Machine::TWO);
+    let second = s.vm(2);
+    let other = s.map(second, page.ipa, 3);
+    let other_parent = s.slot(second, page.ipa, 2);
+    s.lock(2).w(other_parent, 0).dsb("ishst").unlock(2).switch(page.vm);
+    s.lock(1).w(parent, 0).flush_ipa(page.ipa + 99 * PAGE);
+    leaf_taken_below(&mut s, page);
+    s.passes();
+    assert_eq!(other.ipa, page.ipa);
+}
+
 #[test]
 fn r18_a_group_may_be_held_where_its_members_come_alone() {
     let (mut s, vm) = Scene::with_vm(Machine::TWO);
