@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use checked::Checked;
 use stage2::Tables;
 use vm::{Machine, Taken};
-use vmsa::Hpa;
+use vmsa::{ENTRIES, Hpa};
 
 use crate::Sim;
 
@@ -31,8 +31,11 @@ impl<'s> SimTables<'s> {
     }
 }
 
-impl Tables for SimTables<'_> {
-    fn allocate(&mut self) -> Option<Hpa> {
+/// What is left in a frame of its last use: a leaf of level 3, and a table of the others.
+const REMAINS: u64 = 0x0040_0000_0000_07ff;
+
+impl SimTables<'_> {
+    fn take(&mut self) -> Option<Hpa> {
         self.limit = self.limit.checked_sub(1)?;
         // What was freed last is used first: a table that is freed too early is found out.
         let table = self.freed.pop().unwrap_or_else(|| {
@@ -40,8 +43,21 @@ impl Tables for SimTables<'_> {
             self.fresh = table.add(4096);
             table
         });
-        self.sim.zero(table, 1);
         self.notes.insert(table, (0, None));
+        Some(table)
+    }
+}
+
+impl Tables for SimTables<'_> {
+    fn allocate(&mut self) -> Option<Hpa> {
+        let table = self.take()?;
+        self.sim.zero(table, 1);
+        Some(table)
+    }
+
+    fn allocate_to_fill(&mut self) -> Option<Hpa> {
+        let table = self.take()?;
+        (0..ENTRIES as u64).for_each(|number| self.sim.memory().set_word(table.add(8 * number), REMAINS));
         Some(table)
     }
 
@@ -92,6 +108,12 @@ impl Tables for CheckedTables<'_> {
         let table = self.inner.allocate()?;
         self.checked.told_taken(table, 1, Taken::Table);
         self.checked.zero(table, 1);
+        Some(table)
+    }
+
+    fn allocate_to_fill(&mut self) -> Option<Hpa> {
+        let table = self.inner.allocate_to_fill()?;
+        self.checked.told_taken(table, 1, Taken::Table);
         Some(table)
     }
 

@@ -86,6 +86,35 @@ fn unmapping_pages_between_others_costs_a_store_a_page() {
 }
 
 #[test]
+fn a_table_goes_by_one_store_where_all_that_it_says_is_in_the_range() {
+    at_every_size(|bench, _, most| {
+        // One page elsewhere, for the table above to stay. What is unmapped is most of a table, or a little of one.
+        bench.map(pages(BASE, 1), READ).unwrap();
+        let kept = bench.tables.in_use();
+        for (mapped, unmapped) in [((1, 511), (1, 511)), ((5, 3), (4, 8)), ((0, 400), (0, 511))] {
+            let in_next = |(first, count): (u64, u64)| pages(BASE + 0x20_0000 + first * 0x1000, count);
+            bench.map(in_next(mapped), READ).unwrap();
+            let cost = bench.cost(|bench| bench.unmap(in_next(unmapped)));
+            assert_within(cost, unmapped.1, most, 1);
+            assert_eq!((cost.stores, bench.tables.in_use()), (1, kept), "{mapped:?}");
+        }
+    });
+}
+
+#[test]
+fn a_table_stays_that_says_something_beside_the_range() {
+    let sim = machine(plain(39).0);
+    let mut bench = Bench::new(&sim, 39);
+    bench.map(pages(BASE, 512), READ).unwrap();
+    for (first, count) in [(1_u64, 511), (0, 511), (0, 3)] {
+        bench.unmap(pages(BASE + first * 0x1000, count));
+        assert_eq!(bench.tables.in_use(), 2, "{first} {count}");
+        bench.assert_right(pages(BASE, 512));
+        bench.map(pages(BASE, 512), READ).unwrap();
+    }
+}
+
+#[test]
 fn protecting_costs_a_store_a_page() {
     at_every_size(|bench, count, most| {
         bench.map(pages(BASE, count), READ_WRITE).unwrap();

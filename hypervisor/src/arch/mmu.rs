@@ -54,6 +54,12 @@ impl Mmu for RealMmu {
     }
 
     #[inline]
+    fn fill(&self, at: Hpa, count: u64, first: u64, step: u64) {
+        // SAFETY: (1) as in `slot`; (2) `stage2` asks for it only while nobody else can reach the table.
+        unsafe { memory::fill(at, count, first, step) };
+    }
+
+    #[inline]
     fn exchange(&self, at: Hpa, old: u64, new: u64) -> Result<(), u64> {
         slot(at).compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).map(drop)
     }

@@ -8,7 +8,11 @@
 //! The successor stands in the table itself, so that any number of entries can wait for one invalidation. Nobody but the
 //! operation that left it there sees it: the tree's lock is held until it is live.
 
+mod run;
+
 use vmsa::{Codec, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE};
+
+pub(crate) use run::{Slots, Vacancies};
 
 use crate::gather::Flushed;
 use crate::{Mmu, Order};
@@ -118,6 +122,10 @@ impl Slot {
         self.address
     }
 
+    pub(crate) const fn is_linked(self) -> bool {
+        self.is_linked
+    }
+
     pub(crate) const fn level(self) -> Level {
         self.level
     }
@@ -129,18 +137,20 @@ impl Slot {
 
     /// Reads the entry.
     pub(crate) fn look(self, mmu: &impl Mmu, codec: Codec) -> Place {
-        let raw = mmu.read(self.address);
+        self.found(mmu.read(self.address), codec)
+    }
+
+    /// Returns what the entry is, which was read as `raw`.
+    pub(crate) fn found(self, raw: u64, codec: Codec) -> Place {
         let held = if raw & Codec::VALID != 0 && self.is_linked {
             Held::Live(Live { slot: self, raw })
         } else {
             Held::Idle(Idle { slot: self, raw })
         };
-        let said = match raw & (Codec::VALID | MARKS) {
-            PENDING => raw & !MARKS | Codec::VALID,
-            PREPARED => return Place::Prepared(Prepared { slot: self, raw }),
-            _ => raw,
-        };
-        match codec.decode(said, self.level) {
+        if raw & (Codec::VALID | MARKS) == PREPARED {
+            return Place::Prepared(Prepared { slot: self, raw });
+        }
+        match codec.decode(said(raw), self.level) {
             // Hardware faults on what is malformed as on what is invalid, and caches neither.
             Entry::Invalid | Entry::Malformed(_) => Place::Vacant(Vacant(self)),
             Entry::Table(table) => Place::Table(held, table),
@@ -149,14 +159,22 @@ impl Slot {
     }
 }
 
-impl Place {
-    pub(crate) const fn slot(&self) -> Slot {
-        match self {
-            Self::Vacant(vacant) => vacant.0,
-            Self::Prepared(prepared) => prepared.slot,
-            Self::Table(held, _) | Self::Leaf(held, _) => held.slot(),
-        }
+/// Returns what an entry says, or will say after the invalidation that it waits for.
+const fn said(raw: u64) -> u64 {
+    if raw & (Codec::VALID | MARKS) == PENDING { raw & !MARKS | Codec::VALID } else { raw }
+}
+
+/// Writes what `new` makes of a descriptor, in one step even if a walk updates it meanwhile; returns what it was.
+fn exchange(mmu: &impl Mmu, address: Hpa, old: u64, new: impl Fn(u64) -> u64) -> u64 {
+    let mut raw = old;
+    if planted::is(74) {
+        mmu.write(address, new(raw), Order::Release);
+        return raw;
     }
+    while let Err(now) = mmu.exchange(address, raw, new(raw)) {
+        raw = now;
+    }
+    raw
 }
 
 impl Held {
@@ -232,17 +250,8 @@ impl Live {
         self.exchange(mmu, |raw| codec.encode(change(codec.decode(raw, level)), level));
     }
 
-    /// Writes what `new` makes of the descriptor, in one step even if a walk updates it meanwhile; returns what it was.
     fn exchange(&self, mmu: &impl Mmu, new: impl Fn(u64) -> u64) -> u64 {
-        let mut raw = self.raw;
-        if planted::is(74) {
-            mmu.write(self.slot.address, new(raw), Order::Release);
-            return raw;
-        }
-        while let Err(now) = mmu.exchange(self.slot.address, raw, new(raw)) {
-            raw = now;
-        }
-        raw
+        exchange(mmu, self.slot.address, self.raw, new)
     }
 }
 

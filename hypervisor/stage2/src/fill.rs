@@ -2,7 +2,7 @@
 
 use vmsa::{Attributes, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE};
 
-use crate::change::{GROUP, Slot};
+use crate::change::{Slot, Slots};
 use crate::edit::{Edit, OutOfTables};
 use crate::tree::free_subtree;
 use crate::{Mmu, Order, Run, Tables, spoiled};
@@ -16,27 +16,16 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let first = (part.start.0 - base) / span;
         let end = (part.end.0 - base).div_ceil(span);
         let attributes = spoiled::inherited(block.attributes);
-        for (from, to, may_hint) in [(0, first, true), (first, end, false), (end, ENTRIES as u64, true)] {
+        let entries = Slots::of_table(table, spoiled::split_level(level), slot.span().start, false);
+        for (from, to, may_hint) in [(0, first, true), (first, end, false), (end, entries.count, true)] {
             let output = block.output.add(from * span + if planted::is(118) { PAGE_SIZE } else { 0 });
-            let leaf = Leaf { output, attributes };
-            self.write_leaves(table, spoiled::split_level(level), from, to - from, leaf, may_hint);
+            self.write_leaves(entries.part(from..to), Leaf { output, attributes }, may_hint);
         }
     }
 
-    /// Writes adjacent leaves to a table that nobody can reach, with the hint where an aligned group of them has one.
-    fn write_leaves(&self, table: Hpa, level: Level, first: u64, count: u64, leaf: Leaf, may_hint: bool) {
-        let (span, end) = (level.entry_span(), first + count);
-        let may_hint = may_hint && self.may_group(leaf.attributes);
-        let output_at = |index: u64| leaf.output.add((index - first) * span);
-        for index in first..end {
-            let group = index & !(GROUP - 1);
-            let is_whole = group >= first && group + GROUP <= end;
-            let is_aligned = |group| planted::is(120) || output_at(group).0.is_multiple_of(GROUP * span);
-            let contiguous = may_hint && is_whole && is_aligned(group);
-            let attributes = Attributes { contiguous, ..leaf.attributes };
-            let raw = self.tree.codec.encode(Entry::Leaf(Leaf { output: output_at(index), attributes }), level);
-            self.mmu.write(table.add(8 * index), raw, Order::Plain);
-        }
+    /// Writes adjacent leaves to entries that nobody can reach.
+    fn write_leaves(&self, entries: Slots, leaf: Leaf, may_hint: bool) {
+        entries.fill(self.mmu, self.tree.codec, leaf, may_hint && self.may_group(leaf.attributes));
     }
 
     /// Makes a table of `level` for `part` of its addresses from what `source` knows, with what is below it. Returns `None`
@@ -74,8 +63,9 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
             let index = level.index(at) as u64;
             at = match (run, level.next()) {
                 (Some((leaf, count)), _) => {
-                    let address = self.table_for(table)?;
-                    self.write_leaves(address, level, index, count, self.sayable(leaf), true);
+                    let address = self.table_for(table, count == ENTRIES as u64)?;
+                    let entries = Slots { first: Slot::of(address, level, at, false), count };
+                    self.write_leaves(entries, self.sayable(leaf), true);
                     table.entries += count;
                     at.add(count * span)
                 }
@@ -92,7 +82,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     }
 
     fn link(&mut self, table: &mut New, child: Hpa, below: Level, index: u64, level: Level) -> Result<(), OutOfTables> {
-        let address = match self.table_for(table) {
+        let address = match self.table_for(table, false) {
             Ok(address) => address,
             Err(error) => {
                 self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, child, below);
@@ -108,11 +98,12 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         Ok(())
     }
 
-    fn table_for(&mut self, table: &mut New) -> Result<Hpa, OutOfTables> {
+    fn table_for(&mut self, table: &mut New, is_filled: bool) -> Result<Hpa, OutOfTables> {
         if let Some(address) = table.address {
             return Ok(address);
         }
-        let address = self.tables.allocate().ok_or(OutOfTables)?;
+        let taken = if is_filled { self.tables.allocate_to_fill() } else { self.tables.allocate() };
+        let address = taken.ok_or(OutOfTables)?;
         self.tree.stats.tables += 1;
         table.address = Some(address);
         Ok(address)

@@ -50,32 +50,48 @@ impl Stale {
 #[must_use]
 #[derive(Default)]
 pub(crate) struct Gather {
-    /// A range for each part of the operation, as long as there is room.
-    stale: [Option<Stale>; MOST_RANGES],
+    broken: Broken,
     /// The next address begins another part.
     is_apart: bool,
     /// The next entry that waits is of another part.
     waits_apart: bool,
-    /// Entries that led to tables are among what was broken.
-    has_tables: bool,
     /// Entries were made, or allow more, that walks may not see yet.
     has_unpublished: bool,
     /// Where entries wait for the invalidation: from the first to the last of each part.
     waiting: [Option<IpaRange>; MOST_RANGES],
+    /// How many of these there are.
+    waiting_count: usize,
     /// Tables that are out of the tree, by their level: L1, L2, L3.
     detached: [Option<Hpa>; 3],
 }
 
 /// What an invalidation has to reach.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Broken {
-    pub(crate) stale: [Option<Stale>; MOST_RANGES],
+    /// A range for each part of the operation, as long as there is room.
+    stale: [Option<Stale>; MOST_RANGES],
+    /// How many of these there are.
+    count: usize,
+    /// Entries that led to tables are among what was broken.
     pub(crate) has_tables: bool,
 }
 
 impl Broken {
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Stale> {
-        self.stale.into_iter().flatten()
+        self.stale.iter().map_while(|stale| *stale)
+    }
+
+    /// Adds to the last range, or to a new one where a part begins and there is room.
+    pub(crate) fn add(&mut self, new: Stale, is_apart: bool) {
+        let is_first = is_apart || self.count == 0;
+        match self.stale.get_mut(self.count).filter(|_| is_first) {
+            Some(free) => {
+                *free = Some(new);
+                self.count += 1;
+            }
+            None if is_first && planted::is(32) => {}
+            None => self.stale[self.count - 1] = self.stale[self.count - 1].map(|last| last.hull(new)),
+        }
     }
 }
 
@@ -93,73 +109,80 @@ impl Gather {
 
     /// Takes note of a leaf that TLBs may hold as it was.
     pub(crate) fn stale_leaf(&mut self, slot: Slot) {
-        self.stale(Stale { range: slot.span(), level: slot.level(), is_uniform: true });
+        self.stale_leaves(slot.span(), slot.level());
+    }
+
+    /// Takes note of leaves of `level` in a range that TLBs may hold as they were.
+    pub(crate) fn stale_leaves(&mut self, range: IpaRange, level: Level) {
+        self.stale(Stale { range, level, is_uniform: true });
     }
 
     /// Takes note of an entry that led to a table with live entries, which TLBs may hold too, whatever they were.
     pub(crate) fn stale_table(&mut self, slot: Slot) {
-        let range = if planted::is(27) { IpaRange::page(slot.span().start) } else { slot.span() };
-        self.stale(Stale { range, level: Level::LEAF, is_uniform: false });
-        self.has_tables = true;
+        self.stale_table_of(Stale { range: slot.span(), level: Level::LEAF, is_uniform: false });
+    }
+
+    /// Takes note of an entry that led to a table all live entries of which are in a range, as far as they are known.
+    pub(crate) fn stale_table_of(&mut self, entries: Stale) {
+        let range = if planted::is(27) { IpaRange::page(entries.range.start) } else { entries.range };
+        self.stale(Stale { range, ..entries });
+        self.broken.has_tables = true;
     }
 
     /// Takes note of an entry that led to a table without live entries. Those that this operation took away are stale
     /// already; of the table itself an invalidation of any address below it is enough.
     pub(crate) fn stale_empty_table(&mut self, slot: Slot) {
-        let is_covered = self.stale.iter().flatten().any(|stale| !stale.range.intersection(slot.span()).is_empty());
+        let is_covered = self.broken.ranges().any(|stale| !stale.range.intersection(slot.span()).is_empty());
         if !is_covered {
-            let range = IpaRange::page(slot.span().start);
-            self.stale(Stale { range, level: Level::LEAF, is_uniform: true });
+            self.stale_leaves(IpaRange::page(slot.span().start), Level::LEAF);
         }
-        self.has_tables = true;
+        self.broken.has_tables = true;
     }
 
-    /// Adds to the last range, or to a new one where a part begins and there is room.
     fn stale(&mut self, new: Stale) {
-        let used = self.stale.iter().flatten().count();
-        let is_apart = core::mem::take(&mut self.is_apart) || used == 0;
-        match self.stale.get_mut(used).filter(|_| is_apart) {
-            Some(free) => *free = Some(new),
-            None if is_apart && planted::is(32) => {}
-            None => self.stale[used - 1] = self.stale[used - 1].map(|last| last.hull(new)),
-        }
+        self.broken.add(new, core::mem::take(&mut self.is_apart));
     }
 
     /// Takes note of an entry that waits for the invalidation.
     pub(crate) fn wait(&mut self, slot: Slot) {
-        let used = self.waiting.iter().flatten().count();
-        let place = if core::mem::take(&mut self.waits_apart) { used } else { used.max(1) - 1 };
+        let is_first = core::mem::take(&mut self.waits_apart) || self.waiting_count == 0;
+        let place = if is_first { self.waiting_count } else { self.waiting_count - 1 };
         if let Some(waiting) = self.waiting.get_mut(place) {
             *waiting = Some(waiting.map_or(slot.span(), |range| range.hull(slot.span())));
+            self.waiting_count = place + 1;
         }
     }
 
     /// Tells whether entries of another part can wait.
-    pub(crate) fn has_room(&self) -> bool {
-        self.waiting.iter().flatten().count() < MOST_RANGES
+    pub(crate) const fn has_room(&self) -> bool {
+        self.waiting_count < MOST_RANGES
     }
 
     /// Tells whether nothing in the range is owed an invalidation.
     pub(crate) fn is_clean(&self, range: IpaRange) -> bool {
-        let stale = self.stale.iter().flatten().map(|stale| stale.range);
+        let stale = self.broken.ranges().map(|stale| stale.range);
         stale.chain(self.waiting.iter().copied().flatten()).all(|owed| owed.intersection(range).is_empty())
+    }
+
+    /// Tells whether entries wait for the invalidation.
+    pub(crate) const fn has_waiting(&self) -> bool {
+        self.waiting_count != 0
     }
 
     /// Returns where entries wait, and forgets it.
     pub(crate) fn take_waiting(&mut self) -> impl Iterator<Item = IpaRange> + use<> {
+        self.waiting_count = 0;
         core::mem::take(&mut self.waiting).into_iter().flatten()
     }
 
-    /// Returns what was broken since the last time, if anything was.
-    pub(crate) fn take_broken(&mut self) -> Option<Broken> {
-        let broken =
-            Broken { stale: core::mem::take(&mut self.stale), has_tables: core::mem::take(&mut self.has_tables) };
-        broken.ranges().next().map(|_| broken)
+    /// Returns what was broken and is not invalidated, if anything was.
+    pub(crate) const fn broken(&self) -> Option<&Broken> {
+        if self.broken.count == 0 { None } else { Some(&self.broken) }
     }
 
-    /// Loses what was broken since the last time: a planted bug, and nothing that may be done.
+    /// Forgets what was broken: it was invalidated, or nothing holds it.
     pub(crate) fn forget_broken(&mut self) -> Flushed {
-        let _ = self.take_broken();
+        self.broken = Broken::default();
         Flushed::now()
     }
 
@@ -182,22 +205,19 @@ impl Gather {
         }
     }
 
-    /// Returns the tables that are out of the tree, each with its level, against the proof that no walk reaches them.
-    pub(crate) fn next_detached(&mut self, tables: &impl Tables, _proof: &Flushed) -> Option<(Hpa, Level)> {
-        for (level, head) in [Level::L1, Level::L2, Level::L3].into_iter().zip(&mut self.detached) {
-            if let Some(table) = *head {
-                *head = tables.next(table);
-                return Some((table, level));
-            }
-        }
-        None
+    /// Returns the tables that are out of the tree, against the proof that no walk reaches them: for each level the first, at
+    /// which the next is noted.
+    pub(crate) fn take_detached(&mut self, _proof: &Flushed) -> [(Level, Option<Hpa>); 3] {
+        let [first, second, third] = core::mem::take(&mut self.detached);
+        [(Level::L1, first), (Level::L2, second), (Level::L3, third)]
     }
 }
 
 impl Drop for Gather {
     fn drop(&mut self) {
-        let is_done = self.stale == [None; MOST_RANGES] && self.waiting == [None; MOST_RANGES];
-        assert!(is_done && self.detached == [None; 3], "a gather was dropped before its invalidation");
+        let has_detached = self.detached.iter().any(Option::is_some);
+        let is_done = self.broken.count == 0 && self.waiting_count == 0 && !has_detached;
+        assert!(is_done, "a gather was dropped before its invalidation");
     }
 }
 
@@ -222,8 +242,9 @@ mod tests {
             gather.stale_leaf(page(part << 32));
             gather.stale_leaf(page((part << 32) + 0x3000));
         }
-        let ranges: Vec<_> = gather.take_broken().unwrap().ranges().map(|stale| stale.range.pages()).collect();
+        let ranges: Vec<_> = gather.broken().unwrap().ranges().map(|stale| stale.range.pages()).collect();
         assert_eq!(ranges, [4, 4, 4, (2 << 20) + 4]);
+        let _ = gather.forget_broken();
     }
 
     #[test]
@@ -231,8 +252,9 @@ mod tests {
         let mut gather = Gather::default();
         gather.stale_leaf(page(0x20_0000));
         gather.stale_leaf(Slot::of(Hpa(0x1000), Level::L2, Ipa(0x40_0000), true));
-        let stale = gather.take_broken().unwrap().ranges().next().unwrap();
+        let stale = gather.broken().unwrap().ranges().next().unwrap();
         assert_eq!((stale.level, stale.is_uniform), (Level::L3, false));
+        let _ = gather.forget_broken();
     }
 
     #[test]

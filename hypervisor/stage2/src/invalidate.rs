@@ -178,13 +178,15 @@ mod tests {
     fn leaves_that_are_invalidated_one_by_one_are_counted_together() {
         let far = |number: u64, leaves: u64| {
             let range = IpaRange::new(Ipa(number << 32), leaves * Level::LEAF.entry_span());
-            Some(Stale { range, level: Level::LEAF, is_uniform: true })
+            Stale { range, level: Level::LEAF, is_uniform: true }
         };
         let is_by_vmid = |leaves: [u64; 3], tlbi_range| {
             let [first, second, third] = leaves;
-            let stale = [far(0, first), far(1, second), far(2, third), None];
-            let features = Features { tlbi_range, ..Features::default() };
-            is_cheaper_by_vmid(&Broken { stale, has_tables: false }, &features)
+            let mut broken = Broken::default();
+            for stale in [far(0, first), far(1, second), far(2, third)] {
+                broken.add(stale, true);
+            }
+            is_cheaper_by_vmid(&broken, &Features { tlbi_range, ..Features::default() })
         };
         assert!(!is_by_vmid([10, 11, 11], false) && is_by_vmid([10, 11, 12], false) && is_by_vmid([20, 20, 20], false));
         assert!(is_by_vmid([1, 33, 1], false), "one of them is too many");

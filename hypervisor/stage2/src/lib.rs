@@ -4,7 +4,7 @@
 //! - [`Stage2`] is one tree. Each of its operations takes a range, and is complete when it returns: what it made is visible to
 //!   every CPU's walks, what it broke is in no CPU's TLB. Tables are walked twice only where something was prepared, or waits.
 //! - `walk` holds the one walker. `change` holds the only code that writes to a live table, and its types allow a live entry
-//!   to be replaced only after it was broken and invalidated. `edit` holds the rules of what may be changed without that,
+//!   to be replaced only after it was broken and invalidated; its `run` does so to many entries at once. `edit` holds the rules of what may be changed without that,
 //!   `gather` collects what was broken, `invalidate` has one invalidation for all of it.
 //! - Leaves are blocks of 1 GiB and 2 MiB, pages, and groups of 16 of each with the contiguous hint. `ops` decides what
 //!   becomes of a leaf, `size` splits and joins them, `fill` makes tables before anybody sees them, `merge` finds those that

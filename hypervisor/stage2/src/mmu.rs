@@ -22,6 +22,14 @@ pub trait Mmu {
     /// Writes a descriptor with one 64-bit access.
     fn write(&self, slot: Hpa, descriptor: u64, order: Order);
 
+    /// Writes adjacent descriptors to a table that no walk reaches, unordered: `first`, and others each `step` more than the one
+    /// before.
+    fn fill(&self, slot: Hpa, count: u64, first: u64, step: u64) {
+        for number in 0..count {
+            self.write(slot.add(8 * number), first + number * step, Order::Plain);
+        }
+    }
+
     /// Replaces a descriptor that says `old`, in one atomic step that is ordered as [`Order::Release`]. For live entries: table
     /// walks may set the flags of leaves at any time (FEAT_HAFDBS).
     ///
@@ -64,6 +72,11 @@ pub trait Mmu {
 pub trait Tables {
     /// Takes a frame for a table, every entry of it zero.
     fn allocate(&mut self) -> Option<Hpa>;
+
+    /// Takes a frame for a table, whatever is in it: every entry will be written before the table is linked.
+    fn allocate_to_fill(&mut self) -> Option<Hpa> {
+        self.allocate()
+    }
 
     /// Gives a table's frame back. No CPU can reach it any more.
     fn free(&mut self, table: Hpa);

@@ -151,16 +151,17 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         })
     }
 
-    /// Makes sure that a change to `range` cuts no group at this leaf: where it would, the group's hint goes. Returns the entry
-    /// as it is then.
-    pub(crate) fn ungroup(&mut self, place: Place, range: IpaRange) -> Place {
-        let slot = place.slot();
-        match place {
-            Place::Leaf(_, leaf) if leaf.attributes.contiguous && !range.covers(slot.group()) => {
-                self.hint_group(slot, false);
-                self.look(slot)
-            }
-            place => place,
+    /// Makes sure that a change to `range` cuts no group at this leaf: where it would, the group's hint goes. Returns the leaf as
+    /// it is then.
+    pub(crate) fn ungroup(&mut self, held: Held, leaf: Leaf, range: IpaRange) -> Option<(Held, Leaf)> {
+        let slot = held.slot();
+        if !leaf.attributes.contiguous || range.covers(slot.group()) {
+            return Some((held, leaf));
+        }
+        self.hint_group(slot, false);
+        match self.look(slot) {
+            Place::Leaf(held, leaf) => Some((held, leaf)),
+            _ => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What planted bugs make of an operation's steps. Without them everything is passed on as it came.
 
-use vmsa::{Attributes, Dirty, Dsb, Ipa, IpaRange, Leaf, Level, MemoryType, PAGE_SIZE, Perms, Scope, Tlbi};
+use vmsa::{Attributes, Codec, Dirty, Dsb, Ipa, IpaRange, Leaf, Level, MemoryType, PAGE_SIZE, Perms, Scope, Tlbi};
 
 use crate::change::Slot;
 
@@ -52,6 +52,16 @@ pub(crate) fn restored(before: u64, own: u64) -> u64 {
 /// Tells whether a member of a group goes without its invalidation.
 pub(crate) fn is_forgotten_member(slot: Slot, leaf: Leaf) -> bool {
     planted::is(55) && leaf.attributes.contiguous && slot.span().start != slot.group().start
+}
+
+/// Tells whether leaves go one by one that could go together.
+pub(crate) fn is_one_by_one() -> bool {
+    planted::is(9) || planted::is(55)
+}
+
+/// Returns the bits in which leaves agree that become one.
+pub(crate) fn merged() -> u64 {
+    if planted::is(119) { Codec::KIND | Codec::output_bits(Level::LEAF) } else { u64::MAX }
 }
 
 /// Tells whether a leaf gets this memory type without a break.

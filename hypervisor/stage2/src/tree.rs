@@ -1,13 +1,9 @@
 //! One VM's tree, and looking things up in it.
 
-use core::convert::Infallible;
+use vmsa::{Attributes, BbmLevel, Codec, Entry, Features, Geometry, Hpa, Ipa, Level, PAGE_SHIFT, Vmid, vttbr};
 
-use vmsa::{
-    Attributes, BbmLevel, Codec, ENTRIES, Entry, Features, Geometry, Hpa, Ipa, IpaRange, Level, PAGE_SHIFT, Vmid, vttbr,
-};
-
-use crate::change::{Place, Slot};
-use crate::walk::{Next, Visitor, Walker};
+use crate::change::{Place, Slots};
+use crate::walk::Walker;
 use crate::{Mmu, Stats, Tables};
 
 /// One VM's tree of stage-2 tables.
@@ -36,11 +32,6 @@ pub struct Walk {
 }
 
 impl Walk {
-    fn read(slot: Slot, mmu: &impl Mmu, codec: Codec) -> Self {
-        let descriptor = mmu.read(slot.address());
-        Self { descriptor, entry: codec.decode(descriptor, slot.level()), level: slot.level(), table: slot.table() }
-    }
-
     /// Returns the page that `ipa` leads to, if the walk of `ipa` ended in memory.
     pub fn page(&self, ipa: Ipa) -> Option<(Hpa, Attributes)> {
         match self.entry {
@@ -115,24 +106,9 @@ impl Stage2 {
         if ipa >= self.geometry.limit() {
             return None;
         }
-        let mut last = Last(None);
-        let Ok(()) = Walker::of(self, mmu).walk(IpaRange::page(ipa), &mut last);
-        last.0.map(|slot| Walk::read(slot, mmu, self.codec))
-    }
-}
-
-/// Remembers the last entry on the way down.
-struct Last(Option<Slot>);
-
-impl Visitor for Last {
-    type Error = Infallible;
-
-    fn visit(&mut self, place: Place, _part: IpaRange) -> Result<Next, Infallible> {
-        self.0 = Some(place.slot());
-        Ok(match place {
-            Place::Table(held, table) => Next::Descend(held.via(table)),
-            Place::Vacant(_) | Place::Prepared(_) | Place::Leaf(..) => Next::Same,
-        })
+        let (slot, descriptor) = Walker::of(self, mmu).find(ipa);
+        let entry = self.codec.decode(descriptor, slot.level());
+        Some(Walk { descriptor, entry, level: slot.level(), table: slot.table() })
     }
 }
 
@@ -140,9 +116,9 @@ impl Visitor for Last {
 pub(crate) fn free_subtree<M: Mmu, T: Tables>(codec: Codec, mmu: &M, tables: &mut T, table: Hpa, level: Level) -> u64 {
     let mut freed = 1;
     if let Some(below) = level.next() {
-        let first = Slot::of(table, level, Ipa(0), false);
-        for number in 0..ENTRIES as u64 {
-            if let Place::Table(_, child) = first.after(number).look(mmu, codec) {
+        let entries = Slots::of_table(table, level, Ipa(0), false);
+        for slot in entries.said(mmu, u64::from(tables.live_entries(table))) {
+            if let Place::Table(_, child) = slot.look(mmu, codec) {
                 freed += free_subtree(codec, mmu, tables, child, below);
             }
         }

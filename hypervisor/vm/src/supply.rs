@@ -134,6 +134,12 @@ impl<M: Machine> Tables for Supply<'_, M> {
         self.take(Use::Table)
     }
 
+    fn allocate_to_fill(&mut self) -> Option<Hpa> {
+        let table = self.frames.allocate(Use::Table, self.account, self.machine.cpu())?;
+        self.machine.told_taken(table, 1, Taken::Table);
+        Some(table)
+    }
+
     fn free(&mut self, table: Hpa) {
         self.give(table);
     }

@@ -154,6 +154,26 @@ pub struct Codec {
 impl Codec {
     /// Bit 0 of a descriptor: without it the other bits mean nothing to the hardware.
     pub const VALID: u64 = 1;
+    /// The bits that tell a leaf, a table and nothing from each other.
+    pub const KIND: u64 = VALID | TABLE_OR_PAGE;
+    /// The bit of a leaf that is one of a group.
+    pub const CONTIGUOUS: u64 = CONTIGUOUS;
+
+    /// Returns what [`Codec::KIND`] has in a leaf of `level`.
+    pub const fn leaf_kind(level: Level) -> u64 {
+        if matches!(level, Level::L3) { VALID | TABLE_OR_PAGE } else { VALID }
+    }
+
+    /// Returns the bits in which a leaf of `level` says where it leads: leaves that are alike but for that differ in no others.
+    pub const fn output_bits(level: Level) -> u64 {
+        OUTPUT_MASK & !(level.entry_span() - 1)
+    }
+
+    /// Returns the table that a descriptor in a table of `level` leads to.
+    pub const fn table(raw: u64, level: Level) -> Option<Hpa> {
+        let is_table = raw & Self::KIND == Self::KIND && !matches!(level, Level::L3);
+        if is_table { Some(Hpa(raw & OUTPUT_MASK)) } else { None }
+    }
 
     /// Returns the encoding on a machine of which all that is used that it has.
     pub fn of(features: &Features) -> Self {
@@ -166,13 +186,16 @@ impl Codec {
 
     /// Returns what `raw` means in a table of `level`.
     pub fn decode(self, raw: u64, level: Level) -> Entry {
-        match (raw & VALID != 0, raw & TABLE_OR_PAGE != 0, level) {
-            (false, ..) => Entry::Invalid,
-            (true, true, Level::L3) => self.decode_leaf(raw, level),
-            (true, true, _) => Entry::Table(Hpa(raw & OUTPUT_MASK)),
-            (true, false, Level::L1 | Level::L2) => self.decode_leaf(raw, level),
-            (true, false, _) => Entry::Malformed(raw),
+        if raw & VALID == 0 {
+            return Entry::Invalid;
         }
+        if let Some(table) = Self::table(raw, level) {
+            return Entry::Table(table);
+        }
+        if raw & Self::KIND == Self::leaf_kind(level) && level.can_be_leaf() {
+            return self.decode_leaf(raw, level);
+        }
+        Entry::Malformed(raw)
     }
 
     /// Returns the bits of `entry` for a table of `level`.

@@ -3,14 +3,14 @@
 
 use core::convert::Infallible;
 
-use vmsa::{Attributes, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE};
+use vmsa::{Attributes, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE};
 
-use crate::change::{GROUP, Place, Slot, Vacant, Via};
+use crate::change::{Held, Place, Slot, Slots, Vacant, Via};
 use crate::edit::{Edit, OutOfTables};
 use crate::fill::leaves_of;
 use crate::gather::Flushed;
 use crate::tree::free_subtree;
-use crate::walk::{Next, Visitor};
+use crate::walk::{Done, Enter, Next, Visitor};
 use crate::{Mmu, Stage2, Tables};
 
 /// Memory that a range of addresses is to lead to.
@@ -41,7 +41,7 @@ impl Stage2 {
         let (mut edit, mut source) = (Edit::new(self, mmu, tables), source);
         let prepared = prepare(&mut edit, &mut source, range);
         if prepared.is_ok() {
-            let Ok(()) = edit.walker().walk(range, &mut Fill { edit: &mut edit, source: &mut source, range });
+            let Ok(()) = edit.walker().walk(range, &mut Fill { edit: &mut edit, source: &mut source });
         }
         let flushed = edit.close();
         prepared.map(|()| flushed)
@@ -63,15 +63,22 @@ impl Stage2 {
         let (output, attributes) = page;
         let range = IpaRange::page(ipa);
         let mut edit = Edit::new(self, mmu, tables);
-        let mut source = |_| Some(Run { output, len: PAGE_SIZE, attributes });
-        let mut result = edit.reserve(range, |_| true).and_then(|()| prepare(&mut edit, &mut source, range));
-        if result.is_ok() {
-            let page = edit.sayable(Leaf { output, attributes });
-            result = edit.walker().walk(range, &mut Put { edit: &mut edit, page });
-        }
+        let page = edit.sayable(Leaf { output, attributes });
+        let result = match edit.walker().last_entries(range) {
+            Some(entry) => Put { edit: &mut edit, page }.put_at(entry.first, range),
+            None => put_anywhere(&mut edit, range, page),
+        };
         let flushed = edit.close();
         result.map(|()| flushed)
     }
+}
+
+/// Puts a page in its place, where there may be no table for it.
+fn put_anywhere<M: Mmu, T: Tables>(edit: &mut Edit<'_, M, T>, range: IpaRange, page: Leaf) -> Result<(), OutOfTables> {
+    let mut source = |_| Some(Run { output: page.output, len: PAGE_SIZE, attributes: page.attributes });
+    edit.reserve(range, |_| true)?;
+    prepare(edit, &mut source, range)?;
+    edit.walker().walk(range, &mut Put { edit, page })
 }
 
 /// Makes the tables that mapping `range` takes, filled, without showing them to walks.
@@ -108,11 +115,14 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Prepare<'_, '_, M, T, S> {
 impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Prepare<'_, '_, M, T, S> {
     type Error = OutOfTables;
 
+    /// The last tables take no others.
+    fn enter(&mut self, via: &Via, _part: IpaRange) -> Enter {
+        if via.slot.level() < Level::L2 { Enter::Descend } else { Enter::Pass }
+    }
+
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, OutOfTables> {
         match place {
             Place::Vacant(vacant) => self.build(vacant, part)?,
-            // The last tables take no others.
-            Place::Table(held, table) if held.slot().level() < Level::L2 => return Ok(Next::Descend(held.via(table))),
             Place::Table(..) | Place::Prepared(_) | Place::Leaf(..) => {}
         }
         Ok(Next::Same)
@@ -145,61 +155,50 @@ impl<M: Mmu, T: Tables> Visitor for Forget<'_, '_, M, T> {
 struct Fill<'v, 'e, M, T, S> {
     edit: &'v mut Edit<'e, M, T>,
     source: &'v mut S,
-    range: IpaRange,
 }
 
 impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Fill<'_, '_, M, T, S> {
-    fn fill(&mut self, vacant: Vacant, part: IpaRange) -> Next {
-        let slot = vacant.slot();
-        if part != slot.span() {
-            return Next::Same;
+    /// Makes the vacant entries at the beginning of a run lead to what `source` knows of the first; without that, passes it.
+    fn fill(&mut self, run: Slots) -> Done {
+        let vacant = run.vacancies(self.edit.mmu);
+        if vacant.count() == 0 {
+            return Done::default();
         }
-        let rest = IpaRange { start: part.start, end: self.range.end };
-        let Some((leaf, count)) = leaves_of((self.source)(part.start), rest, slot.level()) else {
-            return Next::Same;
-        };
-        let leaf = self.edit.sayable(leaf);
-        if count >= GROUP && self.edit.may_group(leaf.attributes) && self.is_vacant_group(slot, leaf) {
-            return self.make_group(slot, leaf);
+        match leaves_of((self.source)(run.first.span().start), run.span(), run.first.level()) {
+            Some((leaf, count)) => self.edit.make_leaves(vacant.most(count), leaf),
+            None => Done { passed: 1, delta: 0 },
         }
-        self.edit.make(vacant, Entry::Leaf(leaf));
-        Next::Made
-    }
-
-    /// Tells whether a group begins here, with nothing in it, that the leaf can begin.
-    fn is_vacant_group(&self, slot: Slot, leaf: Leaf) -> bool {
-        let group = slot.group();
-        slot.span().start == group.start
-            && leaf.output.0.is_multiple_of(group.len())
-            && slot.members().all(|member| matches!(self.edit.look(member), Place::Vacant(_)))
-    }
-
-    fn make_group(&mut self, slot: Slot, leaf: Leaf) -> Next {
-        let mut output = leaf.output;
-        for member in slot.members() {
-            if let Place::Vacant(vacant) = self.edit.look(member) {
-                let attributes = Attributes { contiguous: true, ..leaf.attributes };
-                self.edit.make(vacant, Entry::Leaf(Leaf { output, attributes }));
-            }
-            output = output.add(slot.level().entry_span());
-        }
-        Next::MadeMany(GROUP)
     }
 }
 
 impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M, T, S> {
     type Error = Infallible;
 
-    fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, Infallible> {
-        Ok(match place {
-            Place::Vacant(vacant) => self.fill(vacant, part),
-            Place::Prepared(prepared) => self.edit.make_prepared(prepared),
-            Place::Leaf(..) => Next::Same,
-            // There is nothing to add to a full table; but single pages may have made it what a block can say.
-            Place::Table(held, table) if self.is_full(held.slot().level(), table) => {
-                self.edit.tidy(held.via(table), part);
-                Next::Same
+    fn run(&mut self, run: Slots) -> Done {
+        let mut done = Done::default();
+        while done.passed < run.count {
+            let more = self.fill(run.part(done.passed..run.count));
+            if more.passed == 0 {
+                break;
             }
+            done = done.and(more);
+        }
+        done
+    }
+
+    /// There is nothing to add to a full table; but single pages may have made it what a block can say.
+    fn enter(&mut self, via: &Via, part: IpaRange) -> Enter {
+        if via.slot.level() != Level::L2 || !self.edit.is_full(via.table) {
+            return Enter::Descend;
+        }
+        self.edit.tidy(via, part);
+        Enter::Pass
+    }
+
+    fn visit(&mut self, place: Place, _part: IpaRange) -> Result<Next, Infallible> {
+        Ok(match place {
+            Place::Prepared(prepared) => self.edit.make_prepared(prepared),
+            Place::Vacant(_) | Place::Leaf(..) => Next::Same,
             Place::Table(held, table) => Next::Descend(held.via(table)),
         })
     }
@@ -208,19 +207,13 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M
         self.edit.note(table, delta);
     }
 
-    fn leave(&mut self, via: Via, part: IpaRange) -> Next {
+    fn leave(&mut self, via: &Via, part: IpaRange, _delta: i32) -> Next {
         self.edit.tidy(via, part);
         Next::Same
     }
 
-    fn leave_root(&mut self, first: Slot, part: IpaRange) {
-        self.edit.hint_groups(first, part);
-    }
-}
-
-impl<M: Mmu, T: Tables, S> Fill<'_, '_, M, T, S> {
-    fn is_full(&self, level: Level, table: Hpa) -> bool {
-        level == Level::L2 && usize::from(self.edit.tables.live_entries(table)) == ENTRIES
+    fn leave_root(&mut self, entries: Slots, part: IpaRange) {
+        self.edit.hint_groups(entries, part);
     }
 }
 
@@ -231,9 +224,17 @@ struct Put<'v, 'e, M, T> {
 }
 
 impl<M: Mmu, T: Tables> Put<'_, '_, M, T> {
-    fn put(&mut self, place: Place, part: IpaRange) -> Result<Next, OutOfTables> {
-        let place = self.edit.ungroup(place, part);
-        let Place::Leaf(held, leaf) = place else { return Ok(Next::Same) };
+    /// Puts it where an entry of the last level is for it.
+    fn put_at(&mut self, slot: Slot, range: IpaRange) -> Result<(), OutOfTables> {
+        let place = self.edit.look(slot);
+        if let Next::Made = self.visit(place, range)? {
+            self.note(slot.table(), 1);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, held: Held, leaf: Leaf, part: IpaRange) -> Result<Next, OutOfTables> {
+        let Some((held, leaf)) = self.edit.ungroup(held, leaf, part) else { return Ok(Next::Same) };
         if held.slot().level() != Level::LEAF {
             return self.edit.split(held, leaf, part).map(Next::Descend);
         }
@@ -262,7 +263,7 @@ impl<M: Mmu, T: Tables> Visitor for Put<'_, '_, M, T> {
             Place::Prepared(prepared) => Ok(self.edit.make_prepared(prepared)),
             Place::Table(held, table) => Ok(Next::Descend(held.via(table))),
             Place::Leaf(ref held, leaf) if self.is_there(held.slot(), leaf, part) => Ok(Next::Same),
-            place => self.put(place, part),
+            Place::Leaf(held, leaf) => self.put(held, leaf, part),
         }
     }
 

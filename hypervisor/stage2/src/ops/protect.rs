@@ -2,10 +2,10 @@
 
 use vmsa::{Attributes, Codec, Hpa, Ipa, IpaRange, Leaf, Perms};
 
-use crate::change::{Held, Place, Slot, Via};
+use crate::change::{Held, Place, Slots, Via};
 use crate::edit::{Edit, OutOfTables};
 use crate::gather::Flushed;
-use crate::walk::{Next, Visitor};
+use crate::walk::{Done, Next, Visitor};
 use crate::{Mmu, Stage2, Tables};
 
 impl Stage2 {
@@ -75,7 +75,7 @@ impl Stage2 {
             result = ranges.into_iter().try_for_each(|range| {
                 edit.begin_part();
                 let mut protect = Protect { edit: &mut edit, range, goal, has_changed: false };
-                protect.edit.walker().walk(range, &mut protect)
+                if protect.among_others() { Ok(()) } else { protect.edit.walker().walk(range, &mut protect) }
             });
         }
         let flushed = edit.close();
@@ -121,11 +121,44 @@ struct Protect<'v, 'e, M, T> {
 }
 
 impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
+    /// Does all there is to do where the range has a table of the last level in common with others, if there is nothing
+    /// particular about it.
+    fn among_others(&mut self) -> bool {
+        let range = self.range;
+        let entries = self.edit.entries_among_others(range);
+        // A full table may have become what a block can say, or be no more.
+        entries.filter(|entries| !self.edit.is_full(entries.first.table())).is_some_and(|entries| {
+            let is_done = self.change_alike(entries) == entries.count;
+            if is_done && self.has_changed {
+                self.edit.hint_groups(entries.whole_table(), range);
+            }
+            is_done
+        })
+    }
+
+    /// Changes what the first entry says, and the others that say the same, unless what they are to say depends on where they
+    /// lead; returns how many that are. Groups are left alone.
+    fn change_alike(&mut self, run: Slots) -> u64 {
+        let Place::Leaf(held @ Held::Live(_), leaf) = self.edit.look(run.first) else { return 0 };
+        let run = if let Goal::Owned { .. } = self.goal { run.part(0..1) } else { run };
+        let new = self.wanted(&held, leaf);
+        if new != leaf && leaf.attributes.contiguous {
+            return 0;
+        }
+        let passed = self.edit.change_alike(run, leaf, new);
+        self.has_changed |= new != leaf && passed != 0;
+        passed
+    }
+
     fn wanted(&self, held: &Held, leaf: Leaf) -> Leaf {
         self.goal.at(self.edit.tree.codec, leaf, Some(held.slot().span().start))
     }
 
     fn leaf(&mut self, held: Held, leaf: Leaf, part: IpaRange) -> Result<Next, OutOfTables> {
+        let whole = self.range;
+        let ungrouped = if planted::is(56) { Some((held, leaf)) } else { self.edit.ungroup(held, leaf, whole) };
+        let Some((held, leaf)) = ungrouped else { return Ok(Next::Same) };
+        self.has_changed = true;
         if part != held.slot().span() {
             return self.edit.split(held, leaf, part).map(Next::Descend);
         }
@@ -139,32 +172,28 @@ impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
 impl<M: Mmu, T: Tables> Visitor for Protect<'_, '_, M, T> {
     type Error = OutOfTables;
 
-    fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, OutOfTables> {
-        let place = match place {
-            Place::Leaf(ref held, leaf) if self.wanted(held, leaf) == leaf => return Ok(Next::Same),
-            Place::Leaf(..) if !planted::is(56) => self.edit.ungroup(place, self.range),
-            place => place,
-        };
-        Ok(match place {
-            Place::Vacant(_) | Place::Prepared(_) => Next::Same,
-            Place::Table(held, table) => Next::Descend(held.via(table)),
-            Place::Leaf(held, leaf) => {
-                self.has_changed = true;
-                self.leaf(held, leaf, part)?
-            }
-        })
+    fn run(&mut self, run: Slots) -> Done {
+        Done { passed: self.change_alike(run), delta: 0 }
     }
 
-    fn leave(&mut self, via: Via, part: IpaRange) -> Next {
+    fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, OutOfTables> {
+        match place {
+            Place::Table(held, table) => Ok(Next::Descend(held.via(table))),
+            Place::Leaf(held, leaf) if self.wanted(&held, leaf) != leaf => self.leaf(held, leaf, part),
+            Place::Vacant(_) | Place::Prepared(_) | Place::Leaf(..) => Ok(Next::Same),
+        }
+    }
+
+    fn leave(&mut self, via: &Via, part: IpaRange, _delta: i32) -> Next {
         if self.has_changed {
             self.edit.tidy(via, part);
         }
         Next::Same
     }
 
-    fn leave_root(&mut self, first: Slot, part: IpaRange) {
+    fn leave_root(&mut self, entries: Slots, part: IpaRange) {
         if self.has_changed {
-            self.edit.hint_groups(first, part);
+            self.edit.hint_groups(entries, part);
         }
     }
 }

@@ -4,10 +4,10 @@ use core::convert::Infallible;
 
 use vmsa::{Hpa, IpaRange, Leaf, Level};
 
-use crate::change::{Held, Place, Via};
+use crate::change::{Held, Place, Slots, Via};
 use crate::edit::{Edit, OutOfTables};
 use crate::gather::Flushed;
-use crate::walk::{Next, Visitor};
+use crate::walk::{Done, Enter, Next, Visitor};
 use crate::{Mmu, Stage2, Tables};
 
 impl Stage2 {
@@ -90,7 +90,10 @@ fn unmap_parts<M: Mmu, T: Tables>(
     let mut told = told;
     for range in ranges {
         edit.begin_part();
-        let Ok(()) = edit.walker().walk(range, &mut Unmap { edit, range, told: told.as_mut() });
+        let mut unmap = Unmap { edit, range, told: told.as_mut() };
+        if !unmap.among_others() {
+            let Ok(()) = unmap.edit.walker().walk(range, &mut unmap);
+        }
     }
 }
 
@@ -101,7 +104,21 @@ struct Unmap<'v, 'e, M, T, F> {
 }
 
 impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Unmap<'_, '_, M, T, F> {
+    /// Unmaps what has a table of the last level in common with others, if there is nothing particular about it.
+    fn among_others(&mut self) -> bool {
+        let entries = if self.told.is_some() { None } else { self.edit.entries_among_others(self.range) };
+        entries.is_some_and(|entries| {
+            let done = self.edit.remove_leaves(entries);
+            self.edit.note(entries.first.table(), done.delta);
+            done.passed == entries.count
+        })
+    }
+
     fn leaf(&mut self, held: Held, leaf: Leaf, part: IpaRange) -> Next {
+        // A group's flags may be at any member: they are all told what all of them say.
+        let whole = if self.told.is_some() { part } else { self.range };
+        let ungrouped = if planted::is(54) { Some((held, leaf)) } else { self.edit.ungroup(held, leaf, whole) };
+        let Some((held, leaf)) = ungrouped else { return Next::Same };
         let span = held.slot().span();
         if part == span {
             return self.remove(held, leaf);
@@ -129,17 +146,20 @@ impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Unmap<'_, '_, M, T, F> {
 impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Visitor for Unmap<'_, '_, M, T, F> {
     type Error = Infallible;
 
+    fn run(&mut self, run: Slots) -> Done {
+        if self.told.is_some() { Done::default() } else { self.edit.remove_run(run) }
+    }
+
+    /// What is wholly in the range goes at once, unless somebody is to be told of all of it.
+    fn enter(&mut self, via: &Via, part: IpaRange) -> Enter {
+        let all = if self.told.is_some() { None } else { self.edit.all_within(via, part) };
+        all.map_or(Enter::Descend, |all| self.edit.detach(via, all))
+    }
+
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, Infallible> {
-        // A group's flags may be at any member: they are all told what all of them say.
-        let whole = if self.told.is_some() { part } else { self.range };
-        let place = if planted::is(54) { place } else { self.edit.ungroup(place, whole) };
         Ok(match place {
             Place::Vacant(_) | Place::Prepared(_) => Next::Same,
             Place::Leaf(held, leaf) => self.leaf(held, leaf, part),
-            Place::Table(held, table) if self.told.is_none() && part == held.slot().span() => {
-                self.edit.detach(held, table);
-                Next::Gone
-            }
             Place::Table(held, table) => Next::Descend(held.via(table)),
         })
     }
@@ -148,8 +168,8 @@ impl<M: Mmu, T: Tables, F: FnMut(IpaRange, Leaf)> Visitor for Unmap<'_, '_, M, T
         self.edit.note(table, delta);
     }
 
-    fn leave(&mut self, via: Via, _part: IpaRange) -> Next {
-        self.edit.drop_if_empty(via)
+    fn leave(&mut self, via: &Via, _part: IpaRange, delta: i32) -> Next {
+        if delta == 0 { Next::Same } else { self.edit.drop_if_empty(via) }
     }
 }
 
@@ -176,7 +196,7 @@ impl<M: Mmu, T: Tables> Visitor for UnmapFrame<'_, '_, M, T> {
         self.edit.note(table, delta);
     }
 
-    fn leave(&mut self, via: Via, _part: IpaRange) -> Next {
-        self.edit.drop_if_empty(via)
+    fn leave(&mut self, via: &Via, _part: IpaRange, delta: i32) -> Next {
+        if delta == 0 { Next::Same } else { self.edit.drop_if_empty(via) }
     }
 }

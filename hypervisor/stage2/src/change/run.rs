@@ -1,0 +1,278 @@
+//! Adjacent entries of one table, looked at and changed by loops that ask of a descriptor no more than they need. A loop stops
+//! at the first entry that it has no answer to, and leaves that to who knows all that there can be.
+
+use core::ops::Range;
+
+use vmsa::{Attributes, Codec, DirtyLevel, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level};
+
+use super::{GROUP, Slot, said};
+use crate::{Mmu, Order, spoiled};
+
+/// Adjacent entries of one table.
+#[derive(Clone, Copy)]
+pub(crate) struct Slots {
+    pub(crate) first: Slot,
+    pub(crate) count: u64,
+}
+
+/// What became of the entries of a run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cleared {
+    /// How many of them are done with, from the first on.
+    pub(crate) passed: u64,
+    /// How many leaves are gone.
+    pub(crate) gone: u64,
+    /// The number of the first of them.
+    first: u64,
+    /// The number past the last.
+    end: u64,
+}
+
+/// Entries that say nothing, and of which no TLB holds anything, as [`Vacant`](super::Vacant) has one.
+#[must_use]
+pub(crate) struct Vacancies(Slots);
+
+impl Slots {
+    /// Returns all entries of a table of `level` that is for the addresses from `start` on.
+    pub(crate) const fn of_table(table: Hpa, level: Level, start: Ipa, is_linked: bool) -> Self {
+        Self { first: Slot::of(table, level, start, is_linked), count: ENTRIES as u64 }
+    }
+
+    /// Returns the addresses that the entries are for.
+    pub(crate) const fn span(self) -> IpaRange {
+        IpaRange::new(self.first.ipa, self.count * self.first.level.entry_span())
+    }
+
+    /// Returns all entries of the table that these stand in.
+    pub(crate) const fn whole_table(self) -> Self {
+        let Slot { level, ipa, is_linked, .. } = self.first;
+        Self::of_table(self.first.table(), level, Ipa(ipa.0 & !(level.table_span() - 1)), is_linked)
+    }
+
+    /// Returns the entries with these numbers.
+    pub(crate) const fn part(self, numbers: Range<u64>) -> Self {
+        Self { first: self.first.after(numbers.start), count: numbers.end - numbers.start }
+    }
+
+    /// Returns the numbers of the entries that lie in `range` as a whole.
+    pub(crate) const fn numbers_in(self, range: IpaRange) -> Range<u64> {
+        let (base, shift) = (self.first.ipa.0, self.first.level.shift());
+        let start = (range.start.0 - base).next_multiple_of(1 << shift) >> shift;
+        let end = (range.end.0 - base) >> shift;
+        start..if end < start { start } else { end }
+    }
+
+    const fn address(self, number: u64) -> Hpa {
+        self.first.address.add(8 * number)
+    }
+
+    /// Returns the numbers of the entries whose groups are among the entries as a whole.
+    const fn whole_groups(self) -> Range<u64> {
+        let index = self.first.address.0 / 8;
+        let start = index.next_multiple_of(GROUP) - index;
+        let end = (index + self.count) / GROUP * GROUP;
+        if start + index < end { start..end - index } else { 0..0 }
+    }
+
+    /// Tells whether none of the entries says anything.
+    pub(crate) fn are_vacant(self, mmu: &impl Mmu) -> bool {
+        (0..self.count).all(|number| mmu.read(self.address(number)) == 0)
+    }
+
+    /// Returns how many of the entries are leaves.
+    pub(crate) fn leaves(self, mmu: &impl Mmu) -> u64 {
+        let kind = Codec::leaf_kind(self.first.level);
+        (0..self.count).map(|number| u64::from(mmu.read(self.address(number)) & Codec::KIND == kind)).sum()
+    }
+
+    /// Returns the first `most` of the entries that say something.
+    pub(crate) fn said(self, mmu: &impl Mmu, most: u64) -> impl Iterator<Item = Slot> {
+        let is_said = move |number: &u64| mmu.read(self.address(*number)) != 0;
+        (0..self.count).filter(is_said).take(most as usize).map(move |number| self.first.after(number))
+    }
+
+    /// Returns the entries from the first on that say nothing.
+    pub(crate) fn vacancies(self, mmu: &impl Mmu) -> Vacancies {
+        let mut count = 0;
+        while count < self.count && mmu.read(self.address(count)) == 0 {
+            count += 1;
+        }
+        Vacancies(Self { count, ..self })
+    }
+
+    /// Takes leaves away, and stops at what is neither that nor nothing, and at a leaf of a group that goes on outside.
+    pub(crate) fn clear(self, mmu: &impl Mmu) -> Cleared {
+        let groups = self.whole_groups();
+        let mut cleared = Cleared::default();
+        for (end, excluded) in [(groups.start, Codec::CONTIGUOUS), (groups.end, 0), (self.count, Codec::CONTIGUOUS)] {
+            if !self.clear_until(mmu, end, excluded, &mut cleared) {
+                break;
+            }
+        }
+        cleared
+    }
+
+    /// Goes on up to the entry with the number `end`; tells whether it came there. Leaves with a bit of `excluded` stop it.
+    fn clear_until(self, mmu: &impl Mmu, end: u64, excluded: u64, cleared: &mut Cleared) -> bool {
+        let (mask, kind) = (Codec::KIND | excluded, Codec::leaf_kind(self.first.level));
+        let may_be_updated = self.may_be_updated(mmu);
+        while cleared.passed < end {
+            let start = cleared.passed;
+            let mut number = start;
+            let mut raw = 0;
+            // Leaves mostly come in rows: what is counted is counted once a row.
+            while number < end {
+                raw = mmu.read(self.address(number));
+                if raw & mask != kind || !self.store(mmu, number, raw, 0, may_be_updated) {
+                    break;
+                }
+                number += 1;
+            }
+            cleared.add(start..number);
+            if number < end && raw != 0 {
+                return false;
+            }
+            cleared.passed = end.min(number + 1);
+        }
+        true
+    }
+
+    /// Tells whether walks may set flags of these entries at any time.
+    fn may_be_updated(self, mmu: &impl Mmu) -> bool {
+        self.first.is_linked && mmu.features().dirty != DirtyLevel::None
+    }
+
+    /// Returns the addresses that the leaves were for which are gone.
+    pub(crate) const fn cleared_span(self, cleared: Cleared) -> IpaRange {
+        self.part(cleared.first..cleared.end).span()
+    }
+
+    /// Takes tables away, from the first entry on, and hands them over; stops at anything else. Walks never write to an entry that
+    /// leads to a table. Returns how many there were.
+    pub(crate) fn take_tables(self, mmu: &impl Mmu, taken: impl FnMut(Hpa)) -> u64 {
+        let mut taken = taken;
+        let mut number = 0;
+        while number < self.count
+            && let Some(table) = Codec::table(mmu.read(self.address(number)), self.first.level)
+        {
+            mmu.write(self.address(number), 0, Order::Plain);
+            taken(table);
+            number += 1;
+        }
+        number
+    }
+
+    /// Changes what the first of the entries says from `old` to `new`, which leads to the same place, and all that follow and
+    /// say what it does, but for where they lead. Returns how many that are.
+    pub(crate) fn change_alike(self, mmu: &impl Mmu, codec: Codec, old: Leaf, new: Leaf) -> u64 {
+        let level = self.first.level;
+        let (old, new) = (codec.encode(Entry::Leaf(old), level), codec.encode(Entry::Leaf(new), level));
+        let meaning = !Codec::output_bits(level);
+        let may_be_updated = self.may_be_updated(mmu);
+        let is_alike = |raw: u64| (raw ^ old) & meaning == 0;
+        if old == new {
+            return (0..self.count).take_while(|number| is_alike(mmu.read(self.address(*number)))).count() as u64;
+        }
+        let mut number = 0;
+        while number < self.count {
+            let raw = mmu.read(self.address(number));
+            if !is_alike(raw) || !self.store(mmu, number, raw, raw ^ old ^ new, may_be_updated) {
+                break;
+            }
+            number += 1;
+        }
+        number
+    }
+
+    /// Writes over an entry, if walks have not changed it.
+    fn store(self, mmu: &impl Mmu, number: u64, old: u64, new: u64, may_be_updated: bool) -> bool {
+        if may_be_updated && !planted::is(74) {
+            return mmu.exchange(self.address(number), old, new).is_ok();
+        }
+        mmu.write(self.address(number), new, Order::Release);
+        true
+    }
+
+    /// Tells whether the first entry could be the first of leaves that are one: it says something, and does not lead to where
+    /// such a leaf cannot.
+    #[inline]
+    pub(crate) fn may_be_one(self, mmu: &impl Mmu) -> bool {
+        let raw = mmu.read(self.first.address);
+        raw != 0 && raw & Codec::output_bits(self.first.level) & (self.span().len() - 1) == 0
+    }
+
+    /// Returns the first leaf, without a hint, if all of the entries are leaves that say the same and lead to adjacent memory
+    /// which begins at a multiple of it all. The entry with the number `doubtful` is looked at first.
+    pub(crate) fn as_one(self, mmu: &impl Mmu, codec: Codec, doubtful: u64) -> Option<Leaf> {
+        let (level, shift) = (self.first.level, self.first.level.shift());
+        if !self.may_be_one(mmu) {
+            return None;
+        }
+        let first = said(mmu.read(self.first.address)) & !Codec::CONTIGUOUS;
+        let Entry::Leaf(leaf) = codec.decode(first, level) else { return None };
+        let is_like_first = |number: u64| {
+            let unlike = |raw: u64| (raw ^ (first + (number << shift))) & spoiled::merged() & !Codec::CONTIGUOUS != 0;
+            let raw = mmu.read(self.address(number));
+            !unlike(raw) || !unlike(said(raw))
+        };
+        (is_like_first(doubtful) && (0..self.count).all(is_like_first)).then_some(leaf)
+    }
+
+    /// Writes adjacent leaves to entries that no walk reaches, the first of them `leaf`, with the hint in groups that are whole
+    /// and aligned, if they may have it.
+    pub(crate) fn fill(self, mmu: &impl Mmu, codec: Codec, leaf: Leaf, may_hint: bool) {
+        for (part, raw) in self.worded(codec, leaf, may_hint) {
+            mmu.fill(part.first.address, part.count, raw, part.first.level.entry_span());
+        }
+    }
+
+    /// Returns adjacent leaves in three parts, each with the descriptor of its first: what is in no group, groups, and again what
+    /// is in none.
+    fn worded(self, codec: Codec, leaf: Leaf, may_hint: bool) -> [(Self, u64); 3] {
+        let (level, span) = (self.first.level, self.first.level.entry_span());
+        let groups = self.whole_groups();
+        let is_aligned = (leaf.output.0 + groups.start * span).is_multiple_of(GROUP * span) || planted::is(120);
+        let hinted = if may_hint && is_aligned { groups } else { 0..0 };
+        let plain = Attributes { contiguous: false, ..leaf.attributes };
+        let first = codec.encode(Entry::Leaf(Leaf { attributes: plain, ..leaf }), level);
+        [(0..hinted.start, 0), (hinted.clone(), Codec::CONTIGUOUS), (hinted.end..self.count, 0)]
+            .map(|(numbers, hint)| (self.part(numbers.clone()), (first + numbers.start * span) | hint))
+    }
+}
+
+impl Cleared {
+    fn add(&mut self, numbers: Range<u64>) {
+        if numbers.is_empty() {
+            return;
+        }
+        if self.gone == 0 {
+            self.first = numbers.start;
+        }
+        self.gone += numbers.end - numbers.start;
+        self.end = numbers.end;
+    }
+}
+
+impl Vacancies {
+    pub(crate) const fn count(&self) -> u64 {
+        self.0.count
+    }
+
+    /// Returns the first `count` of them.
+    pub(crate) fn most(self, count: u64) -> Self {
+        Self(Slots { count: count.min(self.0.count), ..self.0 })
+    }
+
+    /// Makes the entries live, the first of them as `leaf`, the others as what follows it; see
+    /// [`Vacant::make`](super::Vacant::make).
+    pub(crate) fn make(self, mmu: &impl Mmu, codec: Codec, leaf: Leaf, may_hint: bool) {
+        let order = if planted::is(61) { Order::Plain } else { Order::Release };
+        for (part, raw) in self.0.worded(codec, leaf, may_hint) {
+            let mut raw = raw;
+            for number in 0..part.count {
+                mmu.write(part.address(number), raw, order);
+                raw += part.first.level.entry_span();
+            }
+        }
+    }
+}
