@@ -34,11 +34,24 @@ impl Touched {
         let (Entry::Leaf(now), Some(was)) = (now, self.was) else {
             return !matches!(now, Entry::Leaf(_)) && self.was.is_none();
         };
-        // Of two sizes the smaller: what each of them has there.
+        let (was, now) = self.pieces(ipa, was, now);
+        are_alike(was, now)
+    }
+
+    /// Tells whether instructions were fetched at an address from where `now` has them fetched.
+    pub(crate) fn was_fetched(&self, ipa: Ipa, now: Leaf) -> bool {
+        self.was.filter(|was| was.perms().intersects(Perms::EXECUTE)).is_some_and(|was| {
+            let (was, now) = self.pieces(ipa, was, now);
+            was.output() == now.output()
+        })
+    }
+
+    /// Returns what the leaf that was there and the one that is have at an address, in the smaller of their sizes.
+    fn pieces(&self, ipa: Ipa, was: Leaf, now: Leaf) -> (Leaf, Leaf) {
         let level = was.level.max(now.level);
         let at = ipa.0 & !(level.entry_span() - 1);
         let ahead = at.saturating_sub(self.range.start.0);
-        are_alike(piece(was, level, ahead), piece(now, level, at & (now.level.entry_span() - 1)))
+        (piece(was, level, ahead), piece(now, level, at & (now.level.entry_span() - 1)))
     }
 }
 

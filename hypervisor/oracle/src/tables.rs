@@ -39,12 +39,12 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         self.notes.change_all(frames, |_, note| use_page(note, vm, may_write))
     }
 
-    /// Tells whether the leaf says again what the operation under way found outside its range, and broke. What was executable
-    /// there is not made so now.
+    /// Tells whether the leaf leads where one led that was executable, that the operation under way broke, and that reached beyond
+    /// its range. What was executable is not made so now, whatever else it may be used for from now on.
     fn is_brought_back(&self, write: &Write, leaf: Leaf) -> bool {
         let operation = self.cpus[write.cpu].operation.as_ref();
         let mut touched = operation.into_iter().flat_map(|operation| operation.touched());
-        touched.any(|touched| touched.holds(write.place.ipa) && touched.is_kept(write.place.ipa, Entry::Leaf(leaf)))
+        touched.any(|touched| touched.holds(write.place.ipa) && touched.was_fetched(write.place.ipa, leaf))
     }
 
     /// Tells whether instruction fetches may find what was there before (R37).

@@ -1,7 +1,8 @@
 //! R36 to R38: data and instruction caches, where the machine does not keep them coherent by itself.
 
 use crate::scene::{
-    DEVICE, EXECUTE_NEVER, FORCED_WRITE_BACK, FWB, IPA, MEM_ATTR, Machine, PAGE, Page, Scene, Vm, WRITE_BACK,
+    DEVICE, EXECUTE_NEVER, FORCED_WRITE_BACK, FWB, IPA, MEM_ATTR, Machine, PAGE, Page, Scene, Vm, WRITE, WRITE_BACK,
+    table,
 };
 
 const OLD: Machine = Machine::OLD_CACHES;
@@ -265,6 +266,33 @@ fn brought_back_by(ipa: u64) -> Scene {
 fn r37_what_comes_back_was_executable_before() {
     brought_back_by(IPA + PAGE).passes();
     brought_back_by(IPA).fails(&["R37"]);
+}
+
+/// An operation splits an executable block, whose contents were cleaned for nobody since, for a change of its page 7.
+fn block_split_with(change: impl FnOnce(u64) -> u64) -> Scene {
+    let machine = coherent(false, false);
+    let (mut s, vm) = Scene::with_vm(machine);
+    s.begin("map", 1, IPA, 512).lock(1);
+    let pa = s.frames(vm, 512);
+    s.dc("cvau", pa, 512 * PAGE).dsb("ish").ic("ialluis").dsb("ish").isb();
+    let (slot, word) = (s.slot(vm, IPA, 2), s.leaf(pa, 2) & !EXECUTE_NEVER);
+    s.w(slot, word).dsb("ishst").close(vm);
+    // The hypervisor writes to the page, and cleans a part of it.
+    s.dc("civac", pa + 7 * PAGE, 64).dsb("sy");
+    let block = Page { vm, ipa: IPA, level: 2, pa, slot, word };
+    s.begin("protect", 1, IPA + 7 * PAGE, 1).lock(1);
+    let child = s.child_of(block);
+    let changed = change(s.read(child + 7 * 8));
+    s.w(child + 7 * 8, changed);
+    s.break_(block).flush_ipa(IPA).release(slot, table(child));
+    s.dsb("ishst").isb().close(vm);
+    s
+}
+
+#[test]
+fn r37_a_block_that_is_split_was_executable_before() {
+    block_split_with(|word| word).passes();
+    block_split_with(|word| word & !WRITE).passes();
 }
 
 fn with_walk_attributes(change: impl Fn(u64) -> u64) -> Scene {
