@@ -378,6 +378,23 @@ mod tests {
             let entry = codec.decode(raw, level);
             prop_assert_eq!(codec.decode(codec.encode(entry, level), level), entry);
             prop_assert!(raw & 1 == 1 || entry == Entry::Invalid);
+            prop_assert_eq!(Codec::table(raw, level), if let Entry::Table(table) = entry { Some(table) } else { None });
+            prop_assert!(!matches!(entry, Entry::Leaf(_)) || raw & Codec::KIND == Codec::leaf_kind(level));
+        }
+
+        #[test]
+        fn leaves_that_are_alike_differ_only_in_where_they_lead(
+            codec in any_codec(), level in any_level(), frames in [0u64..1 << 36, 0u64..1 << 36], attributes in any_attributes(),
+        ) {
+            prop_assume!(level.can_be_leaf());
+            let [first, second] = frames.map(|frame| {
+                let output = Hpa(frame << 12 & !(level.entry_span() - 1));
+                codec.encode(Entry::Leaf(Leaf { output, attributes }), level)
+            });
+            prop_assert_eq!((first ^ second) & !Codec::output_bits(level), 0);
+            let grouped = Attributes { contiguous: true, ..attributes };
+            let bits = |attributes| codec.encode(Entry::Leaf(Leaf { output: Hpa(0), attributes }), level);
+            prop_assert_eq!(bits(grouped), bits(Attributes { contiguous: false, ..attributes }) | Codec::CONTIGUOUS);
         }
 
         #[test]
