@@ -9,7 +9,7 @@ use crate::cargo::{self, MACHINE_TARGET};
 /// The two sides of `HVC`, checked for their target and one without the other, as they are built: together they would
 /// get the same features of what both depend on.
 const HYPERVISOR: &[&str] = &["--package", "hypervisor"];
-const GUEST: &[&str] = &["--package", "guest", "--package", "zx"];
+const GUEST: &[&str] = &["--package", "guest", "--package", "zx", "--package", "peers"];
 
 /// What has planted bugs.
 const ARMED: &[&str] = &["--features", "armed"];
