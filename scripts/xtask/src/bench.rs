@@ -6,6 +6,7 @@ mod figures;
 mod goals;
 mod lines;
 mod measure;
+mod peers;
 mod plot;
 mod profile;
 mod published;
@@ -23,6 +24,8 @@ use crate::{cargo, images};
 pub(crate) use check::Check;
 use figures::Figure;
 use measure::Subject;
+use peers::Unavailable;
+use published::PeerFigure;
 
 /// Names the folder of the images where they are built already, as they are for `scripts/test`.
 pub(crate) const IMAGES: &str = "STAGECRAFT_IMAGES";
@@ -34,6 +37,7 @@ target/bench.json, and drawn in target/bench.svg.
 Examples:
   scripts/bench                            every work at all its sizes, a minute or less
   scripts/bench --cpu cortex-a57           on a CPU without range TLBIs, and without flags kept by hardware
+  scripts/bench --peers                    measures Xen and KVM too, which takes some minutes and Debian's packages
   scripts/bench --profile unmap:512        the functions that unmapping 512 pages spends its instructions in
   scripts/bench --update-baseline          has scripts/test hold later changes to what is measured now";
 
@@ -44,6 +48,9 @@ pub(crate) struct Options {
     /// The CPU model
     #[arg(long, value_name = "MODEL", default_value = "max")]
     cpu: Cpu,
+    /// Fetches Debian's Xen and Linux, and measures what they take for the same, in place of published figures
+    #[arg(long, conflicts_with = "profile")]
+    peers: bool,
     /// Prints the functions by their instructions in WORK of size 1, or N; a large N takes minutes
     #[arg(long, value_name = "WORK[:N]")]
     profile: Option<profile::Choice>,
@@ -100,14 +107,32 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn show(options: &Options, subject: &Subject) -> Result<ExitCode> {
     let figures = subject.measure_all()?;
-    // What another person measures in the same run, on other hypervisors, takes this place.
-    let peers = published::published();
+    let peers = peers(options)?;
     print!("{}", table::render(&figures, &peers));
     if options.cpu == Cpu::Max {
         tell_changes(&figures);
     }
     write_files(options, &figures, &peers)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what the peers take: as it is measured now where that is asked for and can be done, and otherwise as it was published.
+fn peers(options: &Options) -> Result<Vec<PeerFigure>> {
+    if !options.peers {
+        println!("{}", published::PUBLISHED);
+        return Ok(published::published());
+    }
+    match peers::measure(options.cpu.name()) {
+        Ok(measured) => {
+            print!("{measured}");
+            Ok(measured.to_compare())
+        }
+        Err(error) if error.is::<Unavailable>() => {
+            println!("{error}\n{}", published::PUBLISHED);
+            Ok(published::published())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Says how the figures differ from the baseline, where there is one.
@@ -126,7 +151,7 @@ fn tell_changes(figures: &[Figure]) {
     }
 }
 
-fn write_files(options: &Options, figures: &[Figure], peers: &[published::PeerFigure]) -> Result<()> {
+fn write_files(options: &Options, figures: &[Figure], peers: &[PeerFigure]) -> Result<()> {
     let dir = cargo::workspace().join("target");
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let (json, picture) = (dir.join("bench.json"), dir.join("bench.svg"));

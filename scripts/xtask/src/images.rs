@@ -22,6 +22,12 @@ pub(crate) fn build_tour() -> Result<PathBuf> {
     named(build(&["--package", "guest", "--bins"])?, TOUR)
 }
 
+/// Builds the guests that measure other hypervisors, and returns where they are: Xen's and KVM's.
+pub(crate) fn build_peers() -> Result<(PathBuf, PathBuf)> {
+    let guests = build(&["--package", "peers", "--bins"])?;
+    Ok((named(guests.clone(), "peer-xen")?, named(guests, "peer-kvm")?))
+}
+
 /// Builds every guest and the hypervisor, and returns where they are.
 pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
     let guests = build(&["--package", "guest", "--bins"])?.into_iter().map(|guest| guest.path);

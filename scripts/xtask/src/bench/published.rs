@@ -2,6 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+/// What the figures are to be marked with.
+pub(crate) const PUBLISHED: &str = "The peers' figures are published ones, not measured here: Debian's Xen 4.17 and Linux 6.12 under \
+    QEMU 10's -cpu max, -icount shift=0,sleep=off, one CPU, 4 KiB pages. --peers measures them.";
+
 /// What a peer needs for a work.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PeerFigure {
