@@ -55,7 +55,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "WORK[:N]")]
     profile: Option<profile::Choice>,
     /// Writes what is measured to tests/bench/baseline.json
-    #[arg(long, conflicts_with = "profile")]
+    #[arg(long, conflicts_with_all = ["profile", "peers"])]
     update_baseline: bool,
     /// Checks what scripts/test has checked
     #[arg(long, hide = true)]
@@ -161,7 +161,9 @@ fn write_files(options: &Options, figures: &[Figure], peers: &[PeerFigure]) -> R
     if options.update_baseline {
         let path = baseline::path();
         figures::write(&path, figures)?;
-        println!("written: {}", path.display());
+        // The README shows it.
+        plot::write(&path.with_extension("svg"), options.cpu.name(), figures, peers)?;
+        println!("written: {}, and its picture", path.display());
     }
     Ok(())
 }
