@@ -184,6 +184,7 @@ impl<T> Arena<T> {
         self.note_free(id);
     }
 
+    #[inline]
     fn note_free(&mut self, id: Id<T>) {
         self.free = Some(id);
         self.free_count += 1;
@@ -329,6 +330,7 @@ impl<T> Arena<T> {
         NonNull::with_exposed_provenance(self.slab_of(id) | offset)
     }
 
+    #[inline]
     fn header(&mut self, id: Id<T>) -> &mut Header {
         let mut pointer = NonNull::with_exposed_provenance(self.slab_of(id));
         // SAFETY: as for a slot: it lies before the slots, and was initialised with them.

@@ -2,8 +2,7 @@
 //!
 //! Locks, in the order in which they may be taken: a VM's space ([`Vm::space`]: its handles and regions), the VMOs
 //! ([`System::vmos`]), the VMIDs ([`System::loads`]), a VM's tree ([`Vm::tree`]), a CPU's free frames
-//! ([`Caches`](crate::caches::Caches)), the frames' allocator. Nobody holds two of one
-//! kind.
+//! ([`Caches`](crate::caches::Caches)), the frames' allocator. Nobody holds two of one kind.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

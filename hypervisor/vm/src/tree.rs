@@ -282,9 +282,13 @@ fn split<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: T::Key) -> (Op
 }
 
 fn free<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>) {
-    let Some(at) = node else { return };
-    let (left, right) = (nodes[at].links().left, nodes[at].links().right);
-    free(nodes, left);
-    free(nodes, right);
-    nodes.discard(at);
+    let mut node = node;
+    while let Some(at) = node {
+        let Links { left, right, .. } = *nodes[at].links();
+        if left.is_some() {
+            free(nodes, left);
+        }
+        nodes.discard(at);
+        node = right;
+    }
 }

@@ -314,8 +314,12 @@ impl<'a, M: Machine> Locked<'a, M> {
         self.protect_tables(base, size, perms)?;
         let end = base + size;
         let mut at = base;
-        while let Some(id) = self.space.next_mapping(vmar, at).filter(|id| self.space.regions[*id].base < end) {
+        while at < end {
+            let Some(id) = self.space.next_mapping(vmar, at) else { break };
             let (first, last) = (self.space.regions[id].base, self.space.regions[id].end());
+            if first >= end {
+                break;
+            }
             self.space.set_perms(id, first.max(base), last.min(end), perms);
             at = last;
         }
