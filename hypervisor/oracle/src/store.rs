@@ -376,12 +376,27 @@ fn fits(block: Leaf, table: Hpa, read: &impl Fn(Hpa) -> u64) -> bool {
     })
 }
 
-/// Returns what is directly in a table, with its addresses.
+/// Returns what is directly in a table, with its addresses; neighbours that follow each other are one, for each takes room.
 fn below<'r>(table: Hpa, place: Place, read: &'r impl Fn(Hpa) -> u64) -> impl Iterator<Item = (IpaRange, Entry)> + 'r {
     let level = place.level.next().unwrap_or(Level::L3);
-    slots(table).enumerate().map(move |(index, slot)| {
-        let start = place.ipa.add(index as u64 * level.entry_span());
-        (IpaRange::new(start, level.entry_span()), Entry::of(read(slot), level))
+    let entry = move |index: u64| Entry::of(read(table.add(8 * index)), level);
+    let mut index = 0;
+    core::iter::from_fn(move || {
+        let (first, start) = (entry(index % 512), index);
+        if index == 512 {
+            return None;
+        }
+        index += 1;
+        let follows = |at: u64| match (first, entry(at)) {
+            (Entry::Leaf(leaf), Entry::Leaf(next)) => leaf.moved((at - start) * level.entry_span()) == next,
+            (Entry::Invalid, Entry::Invalid) => true,
+            _ => false,
+        };
+        while index < 512 && follows(index) {
+            index += 1;
+        }
+        let range = IpaRange::new(place.ipa.add(start * level.entry_span()), (index - start) * level.entry_span());
+        Some((range, first))
     })
 }
 
