@@ -173,6 +173,28 @@ fn the_last_block_of_a_table_goes_by_its_own_invalidation() {
 }
 
 #[test]
+fn the_last_page_of_two_tables_goes_by_its_own_invalidation() {
+    let sim = machine(plain(39).0);
+    let mut bench = Bench::new(&sim, 39);
+    let page = pages(BASE + 0x20_5000, 1);
+    bench.map(page, READ).unwrap();
+    let cost = bench.cost(|bench| bench.unmap(page));
+    assert_eq!((cost.tlbi_ipa, cost.tlbi_vmid, bench.tables.in_use()), (1, 0, 0));
+    bench.assert_right(page);
+}
+
+#[test]
+fn a_block_that_is_cut_goes_by_its_own_invalidation() {
+    // On a machine that has to break it: what goes from the table that is to take its place was never reached.
+    let sim = machine(plain(39).0);
+    let mut bench = Bench::new(&sim, 39);
+    bench.map_adjacent(pages(BASE, 512), READ).unwrap();
+    let cost = bench.cost(|bench| bench.unmap(pages(BASE + 0x5000, 20)));
+    assert_eq!((cost.tlbi_ipa, cost.tlbi_vmid), (1, 0));
+    bench.assert_right(pages(BASE, 512));
+}
+
+#[test]
 fn an_invalidation_takes_a_barrier_before_it_and_one_after_each_of_its_stages() {
     for (count, expected) in [(1, (1, 0, 1, 3)), (40, (0, 1, 0, 2))] {
         let sim = machine(plain(39).0);

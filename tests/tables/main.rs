@@ -12,6 +12,7 @@ mod random;
 mod shapes;
 mod sizes;
 mod small_scope;
+mod steps;
 mod verdicts;
 mod vmids;
 mod world;

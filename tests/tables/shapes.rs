@@ -1,9 +1,9 @@
 //! Where blocks and groups form and where they do not, and what CPUs see meanwhile.
 
 use stage2::{Mmu, Run};
-use vmsa::{Attributes, BbmLevel, DirtyLevel, Entry, Features, Hpa, Ipa, IpaRange, Level};
+use vmsa::{Attributes, BbmLevel, DirtyLevel, Entry, Features, Hpa, Ipa, IpaRange, Level, Perms};
 
-use crate::bench::{Bench, READ, READ_WRITE, machine, pages, plain, ranged};
+use crate::bench::{Bench, READ, READ_WRITE, adjacent_frame_of, machine, pages, pages_of, plain, ranged};
 use crate::world::entry_at;
 
 const MIB: u64 = 1 << 20;
@@ -23,6 +23,12 @@ fn on_every_machine(test: impl Fn(&mut Bench<'_>)) {
 fn leaf_at(bench: &Bench<'_>, ipa: u64) -> (Level, bool) {
     let walk = bench.tree.walk(bench.sim, Ipa(ipa)).expect("an address of the space");
     (walk.level, matches!(walk.entry, Entry::Leaf(leaf) if leaf.attributes.contiguous))
+}
+
+/// Returns the pages of a range that walks find, with what they may be used for.
+fn walked(bench: &Bench<'_>, range: IpaRange) -> Vec<(Hpa, Perms)> {
+    let walk = |ipa| bench.tree.walk(bench.sim, ipa).and_then(|walk| walk.page(ipa));
+    pages_of(range).filter_map(walk).map(|(frame, attributes)| (frame, attributes.perms)).collect()
 }
 
 fn range(start: u64, len: u64) -> IpaRange {
@@ -121,6 +127,97 @@ fn every_part_that_waits_is_put_in_its_place() {
     });
 }
 
+#[test]
+fn memory_that_is_adjacent_but_begins_elsewhere_makes_no_group() {
+    on_every_machine(|bench| {
+        // All of a block's pages, in two halves, from the second frame of a block on.
+        for half in [range(BASE, MIB), range(BASE + MIB, MIB)] {
+            let source = |ipa: Ipa| {
+                let output = adjacent_frame_of(ipa).add(0x1000);
+                Some(Run { output, len: half.end.0 - ipa.0, attributes: Attributes::normal(READ) })
+            };
+            let _ = bench.tree.map(bench.sim, &mut bench.tables, half, source).unwrap();
+        }
+        let leaves = [0, 0x1_0000, 0xf_0000, 0x1f_0000].map(|offset| leaf_at(bench, BASE + offset));
+        assert_eq!(leaves, [(Level::L3, false); 4]);
+    });
+}
+
+#[test]
+fn what_changes_in_whole_blocks_takes_no_table() {
+    on_every_machine(|bench| {
+        bench.map_adjacent(range(BASE, 6 * MIB), READ_WRITE).unwrap();
+        bench.tables.limit = 0;
+        bench.protect(range(BASE, 2 * MIB), READ);
+        bench.unmap(range(BASE + 2 * MIB, 2 * MIB));
+        assert_eq!([0, 2, 4].map(|mib| leaf_at(bench, BASE + mib * MIB).0), [Level::L2; 3]);
+        assert_eq!(walked(bench, range(BASE, 6 * MIB)).len(), 1024);
+    });
+}
+
+#[test]
+fn a_hint_that_a_source_gives_counts_for_nothing() {
+    on_every_machine(|bench| {
+        let source = |ipa: Ipa| {
+            let attributes = Attributes { contiguous: true, ..Attributes::normal(READ) };
+            Some(Run { output: adjacent_frame_of(ipa), len: 0x1000, attributes })
+        };
+        // In a table that is new, and in one that is there.
+        for page in [range(BASE, 0x1000), range(BASE + 0x1_0000, 0x1000)] {
+            let _ = bench.tree.map(bench.sim, &mut bench.tables, page, source).unwrap();
+            assert_eq!(leaf_at(bench, page.start.0), (Level::L3, false));
+        }
+    });
+}
+
+#[test]
+fn what_leads_to_the_frames_is_owned_and_nothing_else() {
+    on_every_machine(|bench| {
+        // A block, a group in a table, and pages.
+        let shapes = [(2 * MIB, 0), (2 * MIB, 1), (0x2_0000, 1), (0x5000, 0)];
+        for (mapped, first) in shapes.map(|(len, first)| (range(BASE, len), first)) {
+            bench.map_adjacent(mapped, READ).unwrap();
+            let elsewhere = Ipa(BASE + 0x3000);
+            let frame = if first == 0 { adjacent_frame_of(elsewhere) } else { adjacent_frame_of(Ipa(BASE + 64 * MIB)) };
+            bench.map_page(elsewhere, frame, READ);
+            let owned = pages(BASE + first * 0x1000, 4);
+            let output = adjacent_frame_of(owned.start);
+            drop(bench.tree.own(bench.sim, &mut bench.tables, owned, output, READ_WRITE).unwrap());
+            let expected: Vec<_> = pages_of(mapped)
+                .map(|ipa| match ipa {
+                    _ if ipa == elsewhere && first != 0 => (frame, READ),
+                    _ if (owned.start..owned.end).contains(&ipa) => (adjacent_frame_of(ipa), READ_WRITE),
+                    _ => (adjacent_frame_of(ipa), READ),
+                })
+                .collect();
+            assert_eq!(walked(bench, mapped), expected);
+            bench.unmap(mapped);
+            assert_eq!(bench.sim.violations(), Vec::<String>::new());
+        }
+    });
+}
+
+#[test]
+fn what_is_shared_does_not_become_writable_with_its_neighbours() {
+    on_every_machine(|bench| {
+        for (perms, len) in [READ, READ_WRITE].into_iter().flat_map(|perms| [(perms, 2 * MIB), (perms, 0x2_0000)]) {
+            bench.map_adjacent(range(BASE, len), perms).unwrap();
+            let shared = pages(BASE + 0x4000, 2);
+            drop(bench.tree.share(bench.sim, &mut bench.tables, [shared]).unwrap());
+            bench.protect(range(BASE, len), READ_WRITE);
+            let expected: Vec<_> = pages_of(range(BASE, len))
+                .map(|ipa| {
+                    (adjacent_frame_of(ipa), if (shared.start..shared.end).contains(&ipa) { READ } else { READ_WRITE })
+                })
+                .collect();
+            assert_eq!(walked(bench, range(BASE, len)), expected);
+            assert_eq!(leaf_at(bench, shared.start.0), (Level::L3, false), "a group has one permission");
+            bench.unmap(range(BASE, len));
+            assert_eq!(bench.sim.violations(), Vec::<String>::new());
+        }
+    });
+}
+
 /// Tells whether the tables say nothing of a page before some event of what `work` does.
 fn is_ever_gone(bench: &mut Bench<'_>, ipa: Ipa, work: impl FnOnce(&mut Bench<'_>)) -> bool {
     let shape = (bench.tree.root(), bench.tree.geometry());
@@ -156,5 +253,16 @@ fn neighbours_stay_while_a_size_changes_that_may_change_in_place() {
         let is_broken = bench.sim.features().bbm != BbmLevel::Direct;
         let (page, neighbour) = (range(BASE + 0x5000, 0x1000), Ipa(BASE + 0x7000));
         assert_eq!(is_ever_gone(bench, neighbour, |bench| bench.protect(page, READ)), is_broken, "a group");
+    });
+}
+
+#[test]
+fn the_same_page_that_is_put_with_more_rights_is_never_gone() {
+    on_every_machine(|bench| {
+        let ipa = Ipa(BASE);
+        bench.map(range(BASE, 0x1000), READ).unwrap();
+        let frame = bench.model[&ipa].0;
+        assert!(!is_ever_gone(bench, ipa, |bench| bench.map_page(ipa, frame, READ_WRITE)));
+        assert_eq!(walked(bench, range(BASE, 0x1000)), [(frame, READ_WRITE)]);
     });
 }

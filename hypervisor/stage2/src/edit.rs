@@ -213,15 +213,14 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     /// Takes leaves and whole tables away, up to what has to be looked at by itself.
     pub(crate) fn remove_run(&mut self, run: Slots) -> Done {
         let mut done = self.remove_leaves(run);
-        while run.first.level() != Level::LEAF && done.passed < run.count {
+        loop {
             let tables = self.detach_tables(run.part(done.passed..run.count));
             if tables == 0 {
-                break;
+                return done;
             }
             done = done.and(Done { passed: tables, delta: -(tables as i32) });
             done = done.and(self.remove_leaves(run.part(done.passed..run.count)));
         }
-        done
     }
 
     /// Takes tables out of the tree, from the first entry on; returns how many there were. Saves two thirds of what a table

@@ -124,8 +124,8 @@ impl Gather {
 
     /// Takes note of an entry that led to a table all live entries of which are in a range, as far as they are known.
     pub(crate) fn stale_table_of(&mut self, entries: Stale) {
-        let range = if planted::is(27) { IpaRange::page(entries.range.start) } else { entries.range };
-        self.stale(Stale { range, ..entries });
+        let page = IpaRange::page(entries.range.start);
+        self.stale(if planted::is(27) { Stale { range: page, ..entries } } else { entries });
         self.broken.has_tables = true;
     }
 

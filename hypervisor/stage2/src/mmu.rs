@@ -74,9 +74,7 @@ pub trait Tables {
     fn allocate(&mut self) -> Option<Hpa>;
 
     /// Takes a frame for a table, whatever is in it: every entry will be written before the table is linked.
-    fn allocate_to_fill(&mut self) -> Option<Hpa> {
-        self.allocate()
-    }
+    fn allocate_to_fill(&mut self) -> Option<Hpa>;
 
     /// Gives a table's frame back. No CPU can reach it any more.
     fn free(&mut self, table: Hpa);

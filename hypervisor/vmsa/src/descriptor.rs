@@ -395,6 +395,7 @@ mod tests {
             let grouped = Attributes { contiguous: true, ..attributes };
             let bits = |attributes| codec.encode(Entry::Leaf(Leaf { output: Hpa(0), attributes }), level);
             prop_assert_eq!(bits(grouped), bits(Attributes { contiguous: false, ..attributes }) | Codec::CONTIGUOUS);
+            prop_assert_eq!(bits(grouped) & Codec::output_bits(level), 0);
         }
 
         #[test]

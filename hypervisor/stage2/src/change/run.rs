@@ -58,8 +58,7 @@ impl Slots {
     pub(crate) const fn numbers_in(self, range: IpaRange) -> Range<u64> {
         let (base, shift) = (self.first.ipa.0, self.first.level.shift());
         let start = (range.start.0 - base).next_multiple_of(1 << shift) >> shift;
-        let end = (range.end.0 - base) >> shift;
-        start..if end < start { start } else { end }
+        start..(range.end.0 - base) >> shift
     }
 
     const fn address(self, number: u64) -> Hpa {

@@ -176,14 +176,13 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M
 
     fn run(&mut self, run: Slots) -> Done {
         let mut done = Done::default();
-        while done.passed < run.count {
+        loop {
             let more = self.fill(run.part(done.passed..run.count));
             if more.passed == 0 {
-                break;
+                return done;
             }
             done = done.and(more);
         }
-        done
     }
 
     /// There is nothing to add to a full table; but single pages may have made it what a block can say.
