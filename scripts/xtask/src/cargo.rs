@@ -41,6 +41,12 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// Returns this very program, which cargo may have replaced meanwhile: `cargo xtask` and `cargo test` build it with features of its
+/// dependencies that differ, and each puts its own in the one place.
+pub(crate) fn this_program() -> Command {
+    Command::new("/proc/self/exe")
+}
+
 /// Builds with the given arguments, says on the error stream what had to be compiled, and returns the executables.
 pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Executable>> {
     let mut cargo = cargo();

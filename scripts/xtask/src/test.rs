@@ -98,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     });
     if options.full && selection.has(mutants::SURVIVORS) {
         // After everything else: it has all cores busy for hours.
-        runner::run_all(vec![mutants::survivors()?], 1, |finished| report.add(finished));
+        runner::run_all(vec![mutants::survivors()], 1, |finished| report.add(finished));
     }
     if let Some(path) = &options.junit {
         report.write_junit(path)?;
@@ -114,7 +114,7 @@ fn collect(selection: &Selection, full: bool) -> Result<(Vec<Test>, Option<PathB
     let images = (wants_qemu || boots_others).then(images::build_guests_for_tests).transpose()?;
     let mut tests = if wants_host || wants_qemu { harness::list_all(images.as_deref(), full)? } else { Vec::new() };
     if full && wants_host {
-        tests.push(harness::fuzzer()?);
+        tests.push(harness::fuzzer());
     }
     tests.retain(|test| selection.has(&test.name));
     let boots = boots_others || tests.iter().any(|test| test.name.starts_with("qemu/"));

@@ -1,16 +1,15 @@
 //! What calls cost, held to the baseline, to itself and to its limits, by `scripts/bench`.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use super::runner::{Judge, Test};
 use super::selection::Selection;
 use crate::bench::{Check, IMAGES};
-use crate::images;
+use crate::{cargo, images};
 
 /// A machine that counts instructions, with another one beside it on a slow host.
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
@@ -28,14 +27,14 @@ pub(super) fn names(selection: &Selection) -> Vec<String> {
 /// It does not build.
 pub(super) fn all(selection: &Selection, images: &Path) -> Result<Vec<Test>> {
     images::build_unwatched_hypervisor(images)?;
-    names(selection).into_iter().map(|name| test(name, images)).collect()
+    Ok(names(selection).into_iter().map(|name| test(name, images)).collect())
 }
 
-fn test(name: String, images: &Path) -> Result<Test> {
-    let mut command = Command::new(std::env::current_exe().context("this program has no file")?);
+fn test(name: String, images: &Path) -> Test {
+    let mut command = cargo::this_program();
     let check = name.rsplit('/').next().unwrap_or_default();
     command.args(["bench", "--check", check]).env(IMAGES, images);
-    Ok(Test { name, command, judge: Judge::Harness, time_limit: TIME_LIMIT })
+    Test { name, command, judge: Judge::Harness, time_limit: TIME_LIMIT }
 }
 
 fn word(check: Check) -> String {

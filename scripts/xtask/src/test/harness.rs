@@ -32,10 +32,10 @@ pub(super) fn list_all(images: Option<&Path>, full: bool) -> Result<Vec<Test>> {
 }
 
 /// Returns the test that fuzzes for a while, where cargo-fuzz is installed.
-pub(super) fn fuzzer() -> Result<Test> {
-    let mut command = Command::new(std::env::current_exe().context("this program has no file")?);
+pub(super) fn fuzzer() -> Test {
+    let mut command = cargo::this_program();
     command.arg("fuzz");
-    Ok(Test { name: "host/fuzz/hypercalls".into(), command, judge: Judge::Harness, time_limit: FULL_TIME_LIMIT })
+    Test { name: "host/fuzz/hypercalls".into(), command, judge: Judge::Harness, time_limit: FULL_TIME_LIMIT }
 }
 
 struct Harness<'a> {

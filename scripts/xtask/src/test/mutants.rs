@@ -50,10 +50,10 @@ pub(super) fn test(images: &Path, full: bool) -> Result<Test> {
 }
 
 /// Returns the test that changes the sources themselves, one place at a time: for hours, and where cargo-mutants is installed.
-pub(super) fn survivors() -> Result<Test> {
-    let mut command = Command::new(std::env::current_exe().context("this program has no file")?);
+pub(super) fn survivors() -> Test {
+    let mut command = cargo::this_program();
     command.arg("survivors");
-    Ok(Test { name: SURVIVORS.into(), command, judge: Judge::Harness, time_limit: SURVIVORS_TIME_LIMIT })
+    Test { name: SURVIVORS.into(), command, judge: Judge::Harness, time_limit: SURVIVORS_TIME_LIMIT }
 }
 
 /// Returns the name of the matrix's test.
