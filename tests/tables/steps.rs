@@ -54,6 +54,15 @@ fn map_shifted(bench: &mut Bench<'_>, range: IpaRange) -> Steps {
     steps(bench.sim, |mmu| drop(bench.tree.map(mmu, &mut bench.tables, range, source).unwrap()))
 }
 
+/// Maps a range to memory of which no two pages lie side by side.
+fn map_scattered(bench: &mut Bench<'_>, range: IpaRange) -> Steps {
+    let source = |ipa: Ipa| {
+        let output = adjacent_frame_of(Ipa(ipa.0 ^ 0x1000));
+        Some(Run { output, len: 0x1000, attributes: Attributes::normal(READ_WRITE) })
+    };
+    steps(bench.sim, |mmu| drop(bench.tree.map(mmu, &mut bench.tables, range, source).unwrap()))
+}
+
 fn unmap(bench: &mut Bench<'_>, range: IpaRange) -> Steps {
     steps(bench.sim, |mmu| drop(bench.tree.unmap(mmu, &mut bench.tables, [range]).unwrap()))
 }
@@ -107,10 +116,25 @@ fn what_is_mapped_beside_others_is_looked_at_once_and_a_group_of_it_once_more() 
             map_shifted(bench, pages(BASE, 1));
             let steps = map_shifted(bench, pages(BASE + first * 0x1000, count));
             // It is walked to twice: for the tables that it takes, and for itself. Behind that a group of each table on the way
-            // is looked at, too.
-            let looks = 2 * (WALK - 1) + count + groups(first, count) + (WALK - 1);
+            // is looked at, too. The first says that something is to be mapped, and is then looked at as one of them.
+            let looks = 2 * (WALK - 1) + 1 + count + groups(first, count) + (WALK - 1);
             let expected = Steps { reads: looks, exchanges: 0 };
             assert_eq!(steps, expected, "{count} from {first}");
+            unmap(bench, pages(BASE, TABLE));
+        }
+    });
+}
+
+#[test]
+fn what_is_mapped_page_by_page_is_looked_at_twice() {
+    on_both(|bench, _| {
+        for (first, count) in parts() {
+            map_shifted(bench, pages(BASE, 1));
+            let adjacent = map_shifted(bench, pages(BASE + first * 0x1000, count));
+            unmap(bench, pages(BASE + first * 0x1000, count));
+            let scattered = map_scattered(bench, pages(BASE + first * 0x1000, count));
+            // As above, but each of them is a first.
+            assert_eq!(scattered.reads, adjacent.reads - 1 + count, "{count} from {first}");
             unmap(bench, pages(BASE, TABLE));
         }
     });

@@ -257,11 +257,6 @@ impl Vacancies {
         self.0.count
     }
 
-    /// Returns the first `count` of them.
-    pub(crate) fn most(self, count: u64) -> Self {
-        Self(Slots { count: count.min(self.0.count), ..self.0 })
-    }
-
     /// Makes the entries live, the first of them as `leaf`, the others as what follows it; see
     /// [`Vacant::make`](super::Vacant::make).
     pub(crate) fn make(self, mmu: &impl Mmu, codec: Codec, leaf: Leaf, may_hint: bool) {

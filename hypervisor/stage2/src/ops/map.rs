@@ -160,12 +160,11 @@ struct Fill<'v, 'e, M, T, S> {
 impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Fill<'_, '_, M, T, S> {
     /// Makes the vacant entries at the beginning of a run lead to what `source` knows of the first; without that, passes it.
     fn fill(&mut self, run: Slots) -> Done {
-        let vacant = run.vacancies(self.edit.mmu);
-        if vacant.count() == 0 {
+        if run.count == 0 || !run.part(0..1).are_vacant(self.edit.mmu) {
             return Done::default();
         }
         match leaves_of((self.source)(run.first.span().start), run.span(), run.first.level()) {
-            Some((leaf, count)) => self.edit.make_leaves(vacant.most(count), leaf),
+            Some((leaf, count)) => self.edit.make_leaves(run.part(0..count).vacancies(self.edit.mmu), leaf),
             None => Done { passed: 1, delta: 0 },
         }
     }
