@@ -4,8 +4,8 @@
 const FLAT: [&str; 4] = ["--oformat=binary", "-pie", "--no-dynamic-linker", "-znotext"];
 
 fn main() {
-    let directory = env!("CARGO_MANIFEST_DIR");
-    println!("cargo::rustc-link-arg-bin=peer-xen=-T{directory}/xen.ld");
+    // The linker runs in the workspace's folder. A path from the root would be kept where the workspace is moved with what it has built.
+    println!("cargo::rustc-link-arg-bin=peer-xen=-Tguest/peers/xen.ld");
     FLAT.iter().for_each(|argument| println!("cargo::rustc-link-arg-bin=peer-xen={argument}"));
     println!("cargo::rerun-if-changed=xen.ld");
     println!("cargo::rerun-if-changed=build.rs");
