@@ -167,6 +167,7 @@ impl Context {
 #[derive(Debug)]
 pub(crate) struct Trees {
     trees: [Option<Tree>; MOST_TREES],
+    /// Their places are taken from the first on, and never given back.
     contexts: [Option<Context>; MOST_TREES],
     /// By VMID: TLBs may hold something of it, and it is not known what.
     spoiled: [u64; 1 << 10],
@@ -229,11 +230,11 @@ impl Trees {
     }
 
     pub(crate) fn contexts(&self) -> impl Iterator<Item = &Context> {
-        self.contexts.iter().flatten()
+        self.contexts.iter().map_while(Option::as_ref)
     }
 
     pub(crate) fn contexts_mut(&mut self) -> impl Iterator<Item = &mut Context> {
-        self.contexts.iter_mut().flatten()
+        self.contexts.iter_mut().map_while(Option::as_mut)
     }
 
     pub(crate) fn of_tree(&self, tree: u8) -> impl Iterator<Item = &Context> {
