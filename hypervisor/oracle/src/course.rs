@@ -192,7 +192,8 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
         let here = (*self.cpus[cpu].ran(vm)).filter(|ran| ran.vcpu == vcpu);
         let moved =
             |there: Ran| there.vm == vm && there.vcpu == vcpu && here.is_some_and(|here| here.when < there.when);
-        if hcr & FB == 0 && self.cpus.iter().any(|other| other.ran.iter().flatten().any(|there| moved(*there))) {
+        let used = self.cpus.iter().enumerate().filter(|(cpu, _)| self.used & bit(*cpu) != 0);
+        if hcr & FB == 0 && used.flat_map(|(_, other)| &other.ran).flatten().any(|there| moved(*there)) {
             let detail = "FB is clear, and the vCPU comes back to a CPU that has its old entries";
             self.findings.add(Finding::new(Rule::HypervisorControl).with_detail(detail));
         }
@@ -246,6 +247,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
     /// The CPU's TLB holds nothing of another vCPU of the VM: their address space identifiers are their own (R27e).
     fn judge_vcpu(&mut self, cpu: usize, vm: u32, vcpu: u32) {
         let when = self.now;
+        self.used |= bit(cpu);
         let ran = self.cpus[cpu].ran(vm);
         let is_other = ran.is_some_and(|ran| ran.vm == vm && ran.vcpu != vcpu);
         *ran = Some(Ran { vm, vcpu, when });

@@ -2,7 +2,7 @@
 
 use vmsa::{Hpa, Ipa, Level};
 
-use crate::cpu::{Cpu, Lock, MOST_CPUS};
+use crate::cpu::{Cpu, Cpus, Lock, MOST_CPUS};
 use crate::event::{Event, Machine};
 use crate::fact::Fact;
 use crate::facts::{Facts, Pool};
@@ -23,6 +23,8 @@ pub struct Oracle<N, P> {
     pub(crate) facts: Facts<P>,
     pub(crate) trees: Trees,
     pub(crate) cpus: [Cpu; MOST_CPUS],
+    /// The CPUs on which vCPUs ran.
+    pub(crate) used: Cpus,
     pub(crate) locks: [Option<Lock>; MOST_LOCKS],
     pub(crate) groups: Groups,
     /// How many events there were: the time.
@@ -44,6 +46,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             facts: Facts::new(facts),
             trees: Trees::new(),
             cpus: [Cpu::NEW; MOST_CPUS],
+            used: 0,
             locks: [None; MOST_LOCKS],
             groups: Groups::default(),
             now: 0,
