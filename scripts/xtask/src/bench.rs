@@ -6,6 +6,7 @@ mod figures;
 mod goals;
 mod lines;
 mod measure;
+mod oracle;
 mod peers;
 mod plot;
 mod profile;
@@ -39,6 +40,7 @@ Examples:
   scripts/bench --cpu cortex-a57           on a CPU without range TLBIs, and without flags kept by hardware
   scripts/bench --peers                    measures Xen and KVM too, which takes some minutes and Debian's packages
   scripts/bench --profile unmap:512        the functions that unmapping 512 pages spends its instructions in
+  scripts/bench --oracle                   what the oracle adds, in a minute or two
   scripts/bench --update-baseline          has scripts/test hold later changes to what is measured now";
 
 /// Counts what the hypervisor's calls cost, and compares it with goals, with the repository's baseline and with peers
@@ -54,8 +56,11 @@ pub(crate) struct Options {
     /// Prints the functions by their instructions in WORK of size 1, or N; a large N takes minutes
     #[arg(long, value_name = "WORK[:N]")]
     profile: Option<profile::Choice>,
-    /// Writes what is measured to tests/bench/baseline.json
+    /// Boots the conformance guest's cases with the oracle and without, and prints how many times as much they take with it
     #[arg(long, conflicts_with_all = ["profile", "peers"])]
+    oracle: bool,
+    /// Writes what is measured to tests/bench/baseline.json
+    #[arg(long, conflicts_with_all = ["profile", "peers", "oracle"])]
     update_baseline: bool,
     /// Checks what scripts/test has checked
     #[arg(long, hide = true)]
@@ -99,6 +104,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         (Some(check), _) => check::run(check, &subject),
         (None, Some(choice)) => {
             print!("{}", profile::measure(&subject, choice)?.render());
+            Ok(ExitCode::SUCCESS)
+        }
+        (None, None) if options.oracle => {
+            print!("{}", oracle::measure(&subject, 1)?);
             Ok(ExitCode::SUCCESS)
         }
         (None, None) => show(options, &subject),

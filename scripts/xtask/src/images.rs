@@ -37,10 +37,15 @@ pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
 /// Builds the guests for the tests, and copies them into a folder of its own, so that what is built while the tests run is
 /// not what they boot. Those in C are built there.
 pub(crate) fn build_guests_for_tests() -> Result<PathBuf> {
+    let dir = build_guests()?;
+    build_in_c("unmap", &dir.join("unmap-in-c"))?;
+    Ok(dir)
+}
+
+fn build_guests() -> Result<PathBuf> {
     let guests = build(&["--package", "guest", "--bins"])?;
     let dir = guests.first().and_then(|guest| guest.path.parent()).context("there are no guests")?.join("images");
     guests.iter().try_for_each(|guest| copy_into(&dir, &guest.path))?;
-    build_in_c("unmap", &dir.join("unmap-in-c"))?;
     Ok(dir)
 }
 
@@ -80,17 +85,21 @@ pub(crate) fn unwatched_hypervisor(images: &Path) -> PathBuf {
     images.join("unwatched").join(HYPERVISOR)
 }
 
-/// Returns where the guest is that measures.
-pub(crate) fn bench_guest(images: &Path) -> PathBuf {
-    images.join("bench")
+/// Returns where the hypervisor with it is built into.
+pub(crate) fn hypervisor(images: &Path) -> PathBuf {
+    images.join(HYPERVISOR)
 }
 
-/// Builds what a benchmark boots, and returns the folder.
+/// Returns where a guest is.
+pub(crate) fn guest(images: &Path, name: &str) -> PathBuf {
+    images.join(name)
+}
+
+/// Builds what benchmarks boot, and returns the folder.
 pub(crate) fn build_for_bench() -> Result<PathBuf> {
-    let guest = named(build(&["--package", "guest", "--bin", "bench"])?, "bench")?;
-    let images = guest.parent().context("the guest is in no folder")?.join("images");
-    copy_into(&images, &guest)?;
+    let images = build_guests()?;
     build_unwatched_hypervisor(&images)?;
+    build_hypervisor_for_tests(&images)?;
     Ok(images)
 }
 

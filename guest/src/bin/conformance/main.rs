@@ -5,6 +5,8 @@
 //! ends it with 2. Section `.cases` of the ELF lists the cases, a line each: the name, the dialect and, where it needs
 //! them, more boot arguments, parted by tabs.
 //!
+//! With `count=on` one that holds also says what [`counter::read`] then gives: the instructions since reset, where QEMU counts them.
+//!
 //! Names begin with an id, and its letter says what they are about:
 //!
 //! | letter | subject |
@@ -66,7 +68,7 @@ mod vmo;
 mod vmo_op_range;
 
 use case::{Case, Dialect};
-use guest::{Env, ExitStatus, entry, println};
+use guest::{Env, ExitStatus, counter, entry, println};
 
 /// The case was not run.
 const NOT_RUN: ExitStatus = ExitStatus(2);
@@ -128,6 +130,9 @@ fn main(env: &Env) -> ExitStatus {
     }
     (case.run)();
     println!("PASS {name}");
+    if env.argument("count") == Some("on") {
+        println!("instructions={}", counter::read());
+    }
     ExitStatus::SUCCESS
 }
 

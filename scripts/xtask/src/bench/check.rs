@@ -8,7 +8,7 @@ use qemu::Version;
 
 use super::figures::{self, Figure};
 use super::measure::Subject;
-use super::{baseline, goals, profile};
+use super::{baseline, goals, oracle, profile};
 
 /// A check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -21,6 +21,8 @@ pub(crate) enum Check {
     Limits,
     /// A profile accounts for every instruction
     Profile,
+    /// The oracle costs no more than it may
+    Oracle,
 }
 
 /// The oldest QEMU whose `max` CPU costs what is in the baseline: older ones say that their caches have to be maintained by address,
@@ -29,6 +31,9 @@ const BASELINE_QEMU: Version = Version(10, 0);
 
 /// The largest size of what is measured twice.
 const REPEATED_MOST: u64 = 4096;
+
+/// Of so many cases one tells what the oracle costs.
+const ORACLE_STEP: usize = 16;
 
 /// Checks, and prints what is wrong.
 ///
@@ -45,6 +50,7 @@ pub(crate) fn run(check: Check, subject: &Subject) -> Result<ExitCode> {
         Check::Repeat => repeat(subject)?,
         Check::Limits => limits(subject)?,
         Check::Profile => account(subject)?,
+        Check::Oracle => oracle(subject)?,
     };
     wrong.iter().for_each(|line| println!("{line}"));
     println!("test result: {}", if wrong.is_empty() { "ok. 1 passed" } else { "FAILED" });
@@ -103,6 +109,14 @@ fn account(subject: &Subject) -> Result<Vec<String>> {
     let profile = profile::measure(subject, &"touch:16".parse()?)?;
     let nothing = profile.is_empty().then(|| "nothing of the hypervisor's was traced".into());
     Ok(nothing.into_iter().chain(profile.unaccounted()).collect())
+}
+
+/// The oracle costs the cases what it may, as far as some of them tell.
+fn oracle(subject: &Subject) -> Result<Vec<String>> {
+    let ratio = oracle::measure(subject, ORACLE_STEP)?.ratio();
+    println!("note: {ratio:.2} times the instructions");
+    let is_too_much = ratio > oracle::MOST;
+    Ok(is_too_much.then(|| format!("{ratio:.2} times the instructions, may be {}", oracle::MOST)).into_iter().collect())
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub(crate) struct Subject {
     pub(crate) hypervisor: PathBuf,
     /// The guest that measures.
     pub(crate) guest: PathBuf,
+    /// The hypervisor with it, and the guest whose cases are booted on both.
+    pub(crate) watched: PathBuf,
+    pub(crate) conformance: PathBuf,
     /// The CPU model.
     pub(crate) cpu: String,
 }
@@ -44,8 +47,9 @@ pub(crate) struct Subject {
 impl Subject {
     /// Takes what was built into the folder.
     pub(crate) fn new(emulator: Emulator, images: &Path, cpu: &str) -> Self {
-        let (hypervisor, guest) = (images::unwatched_hypervisor(images), images::bench_guest(images));
-        Self { emulator, hypervisor, guest, cpu: cpu.into() }
+        let (hypervisor, watched) = (images::unwatched_hypervisor(images), images::hypervisor(images));
+        let (guest, conformance) = (images::guest(images, "bench"), images::guest(images, "conformance"));
+        Self { emulator, hypervisor, guest, watched, conformance, cpu: cpu.into() }
     }
 
     /// Measures everything.
@@ -163,7 +167,7 @@ fn is_in_image(flags: u64, kind: u32) -> bool {
 }
 
 /// A line on the terminal that says what the machine has measured last.
-struct Progress {
+pub(crate) struct Progress {
     cpu: String,
     is_shown: bool,
 }
@@ -172,7 +176,7 @@ struct Progress {
 const CLEAR_LINE: &str = "\r\x1b[K";
 
 impl Progress {
-    fn new(cpu: &str) -> Self {
+    pub(crate) fn new(cpu: &str) -> Self {
         let progress = Self { cpu: cpu.into(), is_shown: io::stderr().is_terminal() };
         progress.write("booting");
         progress
@@ -184,7 +188,7 @@ impl Progress {
         }
     }
 
-    fn write(&self, what: &str) {
+    pub(crate) fn write(&self, what: &str) {
         if self.is_shown {
             eprint!("{CLEAR_LINE}{}: {what} ...", self.cpu);
         }
