@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -52,6 +53,9 @@ const CRATES: [(&str, Tests); 3] = [
 ];
 /// The tests that are run for what those let pass.
 const SUITES: Tests = Tests { packages: "vmsa,stage2,judge,tests", arguments: &[] };
+/// How many times as long as without a change the tests may take with one, and how long at least.
+const SLOWER: u32 = 5;
+const LEAST_TIME: Duration = Duration::from_secs(20);
 /// What cargo-mutants ends with when all are caught, when some are missed, and when some run too long.
 const CAUGHT: i32 = 0;
 const MISSED: i32 = 2;
@@ -127,8 +131,10 @@ fn survivors_of(package: &str, first: &Tests, further: &[String]) -> Result<Vec<
 /// Has the changes of a crate tested.
 fn mutate(out: &Path, package: &str, tests: &Tests, further: &[String]) -> Result<()> {
     println!("note: the changes of `{package}`, by the tests of {}", tests.packages);
+    let time_limit = pass(tests)? * SLOWER + LEAST_TIME;
     let mut command: Command = cargo::cargo();
     command.args(["mutants", "--no-shuffle", "--cap-lints", "true", "--output"]).arg(out);
+    command.args(["--baseline", "skip", "--timeout", &time_limit.as_secs().to_string()]);
     command.args(["--package", package, "--test-package", tests.packages]).args(further);
     if !tests.arguments.is_empty() {
         command.arg("--").args(tests.arguments);
@@ -140,6 +146,22 @@ fn mutate(out: &Path, package: &str, tests: &Tests, further: &[String]) -> Resul
         Some(CAUGHT | MISSED | TIMED_OUT) => Ok(()),
         _ => bail!("cargo-mutants ended with {status}"),
     }
+}
+
+/// Has the tests pass without a change, and returns how long that takes. cargo-mutants itself would run those of the changed package
+/// alone for that, which need not have the tests that are named.
+fn pass(tests: &Tests) -> Result<Duration> {
+    let run = |further: &[&str]| -> Result<()> {
+        let mut command = cargo::cargo();
+        command.arg("test").args(tests.packages.split(',').flat_map(|package| ["--package", package]));
+        command.args(further).args(tests.arguments).stdout(Stdio::null());
+        ensure!(command.status()?.success(), "the tests of {} fail without a change", tests.packages);
+        Ok(())
+    };
+    run(&["--no-run"])?;
+    let started = Instant::now();
+    run(&[])?;
+    Ok(started.elapsed())
 }
 
 fn read_reasons(path: &Path) -> Result<Vec<Reason>> {
