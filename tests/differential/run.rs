@@ -6,8 +6,7 @@ use std::mem::offset_of;
 use abi::{Call, InfoMaps, InfoVmo, Status, Topic, VmarOp, VmoOp};
 use model::program::{Action, Argument, Given, Step};
 use model::{Access, Config, Dialect, Model, P};
-use tests::Guest;
-use vm::Outcome;
+use tests::{Answer, Guest};
 use vmsa::{BbmLevel, DirtyLevel, Features, Hpa};
 
 use crate::coverage::Coverage;
@@ -171,7 +170,7 @@ impl<'a> Run<'a> {
 
     /// Makes a call on both; returns the results where it succeeds.
     pub(crate) fn call(&mut self, call: Call, values: &[u64; 8]) -> Result<Option<[u64; 3]>, Stop> {
-        let Outcome::Return { status, results, count } = self.guest.hypercall(call, values) else {
+        let Some(Answer { status, results, count }) = self.guest.hypercall(call, values) else {
             return differ(format!("{call:?} ended the VM"));
         };
         if self.can_run_out && status == Status::NO_MEMORY {

@@ -3,7 +3,7 @@
 
 use abi::Call;
 use proptest::prelude::*;
-use vm::Outcome;
+use tests::Answer;
 use vmsa::Access;
 
 use crate::guest::{Guest, P};
@@ -112,10 +112,9 @@ fn carry_out(guest: &Guest, handles: &mut Vec<u64>, step: &Step) {
                     Argument::Handle(index) => handles[index % handles.len()],
                 };
             }
-            let Outcome::Return { status, results, count } = guest.system.call(guest.id, *call, &args) else {
+            let Some(Answer { status, results, count }) = guest.hypercall(*call, &args) else {
                 panic!("{call:?} ended the VM");
             };
-            guest.resume();
             let gives = matches!(
                 call,
                 Call::StartupHandle

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use abi::stats::{COUNT, Counter};
 use abi::{Call, ChildOptions, InfoVmo, Rights, Startup, Status, VmOptions, VmarOp, VmoOp};
-use vm::Outcome;
+use tests::Answer;
 use zerocopy::FromBytes;
 
 pub(crate) const P: u64 = 4096;
@@ -57,7 +57,7 @@ impl Guest {
     pub(crate) fn call(&self, call: Call, arguments: &[u64]) -> Result<[u64; 3], Status> {
         let mut args = [0; 8];
         args[..arguments.len()].copy_from_slice(arguments);
-        let Outcome::Return { status, results, .. } = self.hypercall(call, &args) else {
+        let Some(Answer { status, results, .. }) = self.hypercall(call, &args) else {
             panic!("{call:?} ended the VM");
         };
         status.ok().map(|()| results)

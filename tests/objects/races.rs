@@ -154,5 +154,5 @@ fn run_on_the_other_cpu(guest: &Guest) {
 fn call(guest: &Guest, call: Call, values: &[u64]) {
     let mut args = [0; 8];
     args[..values.len()].copy_from_slice(values);
-    let _ = guest.system.call(guest.id, call, &args);
+    let _ = guest.system.call(guest.id, call, &mut args);
 }

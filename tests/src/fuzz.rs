@@ -4,10 +4,9 @@
 use std::cell::RefCell;
 
 use abi::{Call, RAM_BASE, Startup, VENDOR_BASE, VmOptions, VmoOp};
-use vm::Outcome;
 use vmsa::{Access, PAGE_SIZE};
 
-use crate::Guest;
+use crate::{Answer, Guest};
 
 /// Where addresses are likely.
 const FIELD: u64 = 0x8000_0000;
@@ -136,7 +135,7 @@ impl Run<'_> {
 
     /// Makes a call, and remembers what may be a handle.
     fn call(&mut self, call: Call, args: &[u64; 8]) -> Option<u64> {
-        let Outcome::Return { status, results, count } = self.guest.hypercall(call, args) else { return None };
+        let Answer { status, results, count } = self.guest.hypercall(call, args)?;
         let first = results[..count].first().copied();
         let is_done = status.ok().is_ok();
         self.handles.extend(first.filter(|value| is_done && value & 3 == 3 && value >> 32 == 0));

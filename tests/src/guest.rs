@@ -1,6 +1,6 @@
 //! A guest without instructions: it calls, and touches memory, through the hypervisor's own entries.
 
-use abi::Call;
+use abi::{Call, Status};
 use checked::Checked;
 use stage2::Mmu;
 use vm::{ExitCause, Fault, Machine, Outcome, System, VmConfig, VmId};
@@ -17,6 +17,17 @@ pub struct Guest {
     pub system: System<Checked<Sim>>,
     /// The VM.
     pub id: VmId,
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// `x0`.
+    pub status: Status,
+    /// `x1` to `x3`, as far as they are results, and 0.
+    pub results: [u64; 3],
+    /// How many of them are results.
+    pub count: usize,
 }
 
 impl Guest {
@@ -39,18 +50,27 @@ impl Guest {
         guest
     }
 
-    /// Calls with `x1` to `x8`.
-    pub fn hypercall(&self, call: Call, args: &[u64; 8]) -> Outcome {
+    /// Calls with `x1` to `x8`; `None` where that ends the VM.
+    ///
+    /// # Panics
+    ///
+    /// A register has changed that is no result.
+    pub fn hypercall(&self, call: Call, args: &[u64; 8]) -> Option<Answer> {
         self.leave(HVC, 0);
-        let outcome = self.system.call(self.id, call, args);
+        let mut registers = *args;
+        let outcome = self.system.call(self.id, call, &mut registers);
         self.resume();
-        outcome
+        let Outcome::Return { status, count } = outcome else { return None };
+        let (count, mut results) = (count.into(), [0; 3]);
+        results[..count].copy_from_slice(&registers[..count]);
+        assert_eq!(registers[count..], args[count..], "{call:?}");
+        Some(Answer { status, results, count })
     }
 
     /// Makes the call that a function id names, with arguments of 0, if there is one.
     pub fn call_by_id(&self, function_id: u32) -> Option<Outcome> {
         self.leave(HVC, 0);
-        let outcome = self.system.hypercall(self.id, function_id, &[0; 8]);
+        let outcome = System::handler(function_id).map(|handler| handler(&self.system, self.id, &mut [0; 8]));
         self.resume();
         outcome
     }

@@ -22,7 +22,7 @@ mod view;
 mod walker;
 
 pub use faulty::{Fault, Faulty};
-pub use guest::Guest;
+pub use guest::{Answer, Guest};
 pub use memory::Memory;
 pub use mmu::put_in_use;
 pub use sim::Sim;

@@ -1,10 +1,10 @@
 //! The machine's sides, each of whose doings is an event.
 
-use abi::Status;
+use abi::{AccessKind, Status};
 use oracle::{Event, Frames, Register};
 use stage2::{Mmu, Order};
 use vm::{ExitCause, Lock, Machine, Owner, Taken, VmId, Work};
-use vmsa::{BbmLevel, Dc, Dsb, Features, Geometry, Hpa, IpaRange, PAGE_SIZE, Perms, Scope, Tlbi};
+use vmsa::{BbmLevel, Dc, Dsb, Features, Geometry, Hpa, Ipa, IpaRange, PAGE_SIZE, Perms, Scope, Tlbi};
 
 use crate::{Bench, Checked, words};
 
@@ -108,6 +108,10 @@ impl<M: Machine + Bench> Machine for Checked<M> {
 
     fn console_read(&self, into: &mut [u8]) -> usize {
         self.inner.console_read(into)
+    }
+
+    fn translate(&self, address: Ipa, access: AccessKind) -> Result<u64, Status> {
+        self.inner.translate(address, access)
     }
 
     fn relax(&self) {

@@ -7,7 +7,7 @@ use aarch64_cpu::registers::{
     CNTHCTL_EL2, CNTVOFF_EL2, CPTR_EL2, ELR_EL1, ELR_EL2, ESR_EL1, ESR_EL2, FAR_EL1, FAR_EL2, HCR_EL2, HPFAR_EL2,
     MDCR_EL2, MIDR_EL1, PAR_EL1, Readable, SCTLR_EL1, SPSR_EL1, SPSR_EL2, VBAR_EL1, VMPIDR_EL2, Writeable,
 };
-use abi::AccessKind;
+use abi::{AccessKind, Status};
 use hypervisor::exception::{Context, Entered, START_PSTATE, ipa_from_par};
 use hypervisor::psci::Start;
 use stage2::Mmu;
@@ -199,11 +199,14 @@ fn walk_stage1(va: u64) -> Option<Ipa> {
     ipa_from_par(result_of(|| tlb::translate_stage1(va)), va)
 }
 
-/// Returns what PAR_EL1 says after this CPU has translated `ipa` for its vCPU's access, by the tables and the registers that are
-/// in effect, or `None` where the vCPU's stage 1 is on and makes something else of the address.
-pub(crate) fn translate(ipa: Ipa, access: AccessKind) -> Option<u64> {
+/// Returns what PAR_EL1 says after this CPU has translated `ipa` for its vCPU's access.
+///
+/// # Errors
+///
+/// [`Status::BAD_STATE`]: the vCPU's stage 1 is on, and makes something else of the address.
+pub(super) fn translate(ipa: Ipa, access: AccessKind) -> Result<u64, Status> {
     let is_flat = !SCTLR_EL1.is_set(SCTLR_EL1::M);
-    is_flat.then(|| result_of(|| tlb::translate_both_stages(ipa.0, access)))
+    is_flat.then(|| result_of(|| tlb::translate_both_stages(ipa.0, access))).ok_or(Status::BAD_STATE)
 }
 
 /// Returns what an address translation instruction leaves in PAR_EL1, which is the guest's own, and may hold what it has not

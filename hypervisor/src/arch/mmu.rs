@@ -5,13 +5,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{HCR_EL2, Readable, VTCR_EL2, VTTBR_EL2, Writeable};
+use abi::{AccessKind, Status};
 use hypervisor::wire::send_console;
 use stage2::{Mmu, Order};
 use vm::Machine;
-use vmsa::{Dc, Dsb, Features, Hpa, Scope, Tlbi};
+use vmsa::{Dc, Dsb, Features, Hpa, Ipa, Scope, Tlbi};
 
 use super::caches::{self, Zeroing};
-use super::{cpu, memory, per_cpu, tlb, uart};
+use super::{cpu, guest, memory, per_cpu, tlb, uart};
 
 /// The machine that this program runs on. EL2 sees all RAM at its physical address.
 #[derive(Debug)]
@@ -143,6 +144,10 @@ impl Machine for RealMmu {
             into.iter_mut().map_while(|byte| port.receive().map(|received| *byte = received)).count()
         };
         uart::with_port(waiting).unwrap_or(0)
+    }
+
+    fn translate(&self, address: Ipa, access: AccessKind) -> Result<u64, Status> {
+        guest::translate(address, access)
     }
 
     fn relax(&self) {

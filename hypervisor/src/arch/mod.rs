@@ -20,9 +20,7 @@ mod virtio;
 mod watched;
 
 pub(crate) use cpu::{ExceptionRegisters, features};
-pub(crate) use guest::{
-    abort_ipa, abort_registers, configure, context, enter, resume_address, syndrome, take, translate,
-};
+pub(crate) use guest::{abort_ipa, abort_registers, configure, context, enter, resume_address, syndrome, take};
 #[cfg(not(feature = "unwatched"))]
 pub(crate) use mmu::RealMmu;
 pub(crate) use per_cpu::{cpu_index, is_stack_guard, set_cpu_index, this_cpu};

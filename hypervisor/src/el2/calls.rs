@@ -1,66 +1,29 @@
 //! Hypercalls: to `vm`, to PSCI, or answered here (SMC Calling Convention, DEN 0028).
 
-use abi::{AccessKind, Call, Status, VENDOR_BASE, smccc};
-use vm::Outcome;
-use vmsa::Ipa;
+use abi::smccc;
+use vm::{Handler, Outcome, System};
 
-use super::{Host, end_vm, host, vcpus};
-use crate::arch::{self, Frame};
+use super::{end_vm, host, vcpus};
+use crate::arch::{Frame, Watched};
 
 /// Serves the call that `x0` names. The high half of `x0` is ignored.
 #[inline]
 pub(super) fn serve(frame: &mut Frame) {
     let function = frame.x[0] as u32;
-    match function {
-        VENDOR_FIRST..=VENDOR_LAST => serve_vendor(frame, function),
-        _ => serve_standard(frame, function),
-    }
-}
-
-/// The range that DEN 0028 gives to the vendor's hypervisor service.
-const VENDOR_FIRST: u32 = VENDOR_BASE;
-const VENDOR_LAST: u32 = VENDOR_BASE + 0xffff;
-
-#[inline]
-fn serve_vendor(frame: &mut Frame, function: u32) {
-    let [x0, results @ ..] = &mut frame.x;
-    let Some(args) = results.first_chunk::<8>() else { return };
-    match outcome_of(function, args) {
-        None => *x0 = smccc::NOT_SUPPORTED,
-        Some(Outcome::Return { status, results: values, count }) => {
-            *x0 = status.to_register();
-            for (result, value) in results.iter_mut().zip(values).take(count) {
-                *result = value;
-            }
-        }
-        Some(Outcome::Exit(status)) => end_vm(status),
+    match System::handler(function) {
+        Some(handler) => serve_vendor(frame, handler),
+        None => serve_standard(frame, function),
     }
 }
 
 #[inline]
-fn outcome_of(function: u32, args: &[u64; 8]) -> Option<Outcome> {
-    const TRANSLATE: u32 = Call::Stage2Translate.function_id();
+fn serve_vendor(frame: &mut Frame, handler: Handler<Watched>) {
     let host = host();
-    match function {
-        TRANSLATE => Some(translate(host, args)),
-        _ => host.system.hypercall(host.vm, function, args),
-    }
-}
-
-/// stage2_translate(vmar, addr, access): x1 PAR_EL1. Only the machine can answer that; who may ask, and for which address, is
-/// told as for the walk by software.
-#[inline(never)]
-fn translate(host: &Host, args: &[u64; 8]) -> Outcome {
-    let refused = |status| Outcome::Return { status, results: [0; 3], count: 0 };
-    match host.system.call(host.vm, Call::Stage2Walk, args) {
-        Outcome::Return { status: Status::OK, .. } => {}
-        other => return other,
-    }
-    let [_, address, access, ..] = *args;
-    let Ok(access) = AccessKind::try_from(access) else { return refused(Status::INVALID_ARGS) };
-    match arch::translate(Ipa(address), access) {
-        Some(par) => Outcome::Return { status: Status::OK, results: [par, 0, 0], count: 1 },
-        None => refused(Status::BAD_STATE),
+    let [x0, others @ ..] = &mut frame.x;
+    let Some(args) = others.first_chunk_mut() else { return };
+    match handler(&host.system, host.vm, args) {
+        Outcome::Return { status, .. } => *x0 = status.to_register(),
+        Outcome::Exit(status) => end_vm(status),
     }
 }
 

@@ -39,7 +39,7 @@ mod vmo;
 mod vmo_ops;
 
 pub use abi::Status;
-pub use calls::Outcome;
+pub use calls::{Handler, Outcome};
 pub use config::{ConfigError, Dialect, VmConfig};
 pub use fault::Fault;
 pub use frames::MemoryRange;

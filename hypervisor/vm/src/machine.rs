@@ -1,8 +1,8 @@
 //! What the objects need of a machine besides its MMU.
 
-use abi::Status;
+use abi::{AccessKind, Status};
 use stage2::Mmu;
-use vmsa::{Dc, Dsb, Features, Hpa, IpaRange, PAGE_SIZE, Perms};
+use vmsa::{Dc, Dsb, Features, Hpa, Ipa, IpaRange, PAGE_SIZE, Perms};
 
 use crate::VmId;
 use crate::told::{ExitCause, Lock, Owner, Taken, Work};
@@ -37,6 +37,17 @@ pub trait Machine: Mmu + Sync {
 
     /// Reads bytes that wait at the console, without waiting; returns how many.
     fn console_read(&self, into: &mut [u8]) -> usize;
+
+    /// Returns what PAR_EL1 says after this CPU has translated an address for its vCPU's access, by the tables and the registers that
+    /// are in effect.
+    ///
+    /// # Errors
+    ///
+    /// - [`Status::BAD_STATE`]: the vCPU's stage 1 is on, and makes something else of the address.
+    /// - [`Status::NOT_SUPPORTED`]: there is no such CPU.
+    fn translate(&self, _address: Ipa, _access: AccessKind) -> Result<u64, Status> {
+        Err(Status::NOT_SUPPORTED)
+    }
 
     /// Lets some time pass, without promising how much.
     fn relax(&self);

@@ -85,10 +85,10 @@ impl Scene {
         let mut args = [0; 8];
         args[..arguments.len()].copy_from_slice(arguments);
         self.leave(vm, HVC, 0);
-        let outcome = self.system.call(self.vms[vm], call, &args);
+        let outcome = self.system.call(self.vms[vm], call, &mut args);
         self.resume(vm);
         match outcome {
-            Outcome::Return { status, results, .. } => status.ok().map(|()| results),
+            Outcome::Return { status, .. } => status.ok().map(|()| [args[0], args[1], args[2]]),
             Outcome::Exit(_) => Err(Status::INTERNAL),
         }
     }

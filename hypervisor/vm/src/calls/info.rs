@@ -4,7 +4,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use abi::stats::{COUNT, Counter};
 use abi::{
-    INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, ObjectType, Rights, Status, Topic, VmoInfoFlags, VmoOptions,
+    AccessKind, INFO_VMO_SIZES, InfoHandleBasic, InfoVmar, InfoVmo, ObjectType, Rights, Status, Topic, VmoInfoFlags,
+    VmoOptions,
 };
 use vmsa::Ipa;
 use zerocopy::IntoBytes;
@@ -80,6 +81,20 @@ impl<M: Machine> Caller<'_, M> {
 
     /// stage2_walk(vmar, addr): x1 descriptor, x2 level, x3 the table's page number.
     pub(super) fn stage2_walk(&self) -> Result<Reply, Status> {
+        let address = self.inspected_address()?;
+        let walk = self.system.tree(self.id).walk(&self.system.machine, address).ok_or(Status::OUT_OF_RANGE)?;
+        Ok(Reply::three([walk.descriptor, u64::from(walk.level.number()), walk.table.page_number()]))
+    }
+
+    /// stage2_translate(vmar, addr, access): x1 PAR_EL1.
+    pub(super) fn stage2_translate(&self) -> Result<Reply, Status> {
+        let address = self.inspected_address()?;
+        let access = AccessKind::try_from(self.arg(2)).map_err(|_| Status::INVALID_ARGS)?;
+        self.system.machine.translate(address, access).map(Reply::one)
+    }
+
+    /// Returns the address in the VMAR that tables are asked about.
+    fn inspected_address(&self) -> Result<Ipa, Status> {
         self.demand_inspection()?;
         let address = self.arg(1);
         let locked = self.lock();
@@ -88,8 +103,7 @@ impl<M: Machine> Caller<'_, M> {
         if !locked.space.regions[vmar].holds(address, 1) {
             return Err(Status::OUT_OF_RANGE);
         }
-        let walk = self.system.tree(self.id).walk(&self.system.machine, Ipa(address)).ok_or(Status::OUT_OF_RANGE)?;
-        Ok(Reply::three([walk.descriptor, u64::from(walk.level.number()), walk.table.page_number()]))
+        Ok(Ipa(address))
     }
 
     /// stage2_stats(VM, buf, buf size): x1 actual, x2 available, in counters.

@@ -20,18 +20,15 @@ use crate::vmar::Locked;
 use crate::vmo::VmoId;
 use crate::{Dialect, Machine};
 
-/// What a call came to.
+/// What a call came to. It fits a register.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// The guest goes on: `x0` is the status, and as many results as `count` says are `x1` and on; what is not a result keeps
-    /// the caller's value.
+    /// The guest goes on.
     Return {
         /// `x0`.
         status: Status,
-        /// `x1` to `x3`.
-        results: [u64; 3],
-        /// How many of them are results.
-        count: usize,
+        /// How many registers from `x1` on are results; the others are as they were.
+        count: u8,
     },
     /// The VM ends with this status.
     Exit(i32),
@@ -42,7 +39,7 @@ pub enum Outcome {
 struct Reply {
     status: Option<Status>,
     results: [u64; 3],
-    count: usize,
+    count: u8,
 }
 
 impl Reply {
@@ -66,11 +63,13 @@ impl Reply {
     }
 }
 
-impl From<Result<Reply, Status>> for Outcome {
-    fn from(result: Result<Reply, Status>) -> Self {
-        let reply = result.unwrap_or_else(|status| Reply::DONE.with_status(status));
-        Self::Return { status: reply.status.unwrap_or(Status::OK), results: reply.results, count: reply.count }
+/// Puts what a call came to where the guest finds it.
+fn answer(result: Result<Reply, Status>, registers: &mut [u64; 8]) -> Outcome {
+    let reply = result.unwrap_or_else(|status| Reply::DONE.with_status(status));
+    for (register, result) in registers.iter_mut().zip(reply.results).take(reply.count.into()) {
+        *register = result;
     }
+    Outcome::Return { status: reply.status.unwrap_or(Status::OK), count: reply.count }
 }
 
 /// A call under way: who makes it, and `x1` to `x8`.
@@ -80,20 +79,23 @@ struct Caller<'a, M> {
     args: &'a [u64; 8],
 }
 
-/// What serves a call.
-type Handler<'a, M> = fn(&Caller<'a, M>) -> Outcome;
+/// What serves a call: of a VM, with `x1` to `x8`, the first of which take the results.
+pub type Handler<M> = fn(&System<M>, VmId, &mut [u64; 8]) -> Outcome;
 
-/// How many numbers calls can have.
+/// How many numbers calls can have. They fill the low bits of a function id.
 const NUMBERS: usize = 0x100;
 
-impl<'a, M: Machine> Caller<'a, M> {
+const _: () = assert!((VENDOR_BASE as usize).is_multiple_of(NUMBERS));
+
+impl<M: Machine> System<M> {
     /// What serves each call, by its number. Each is a function of its own, so that none pays for the registers and the room on the
     /// stack that another needs: 30 instructions a call. A table of numbers saves 25 more over a match of names.
-    const HANDLERS: [Option<Handler<'a, M>>; NUMBERS] = {
+    const HANDLERS: [Option<Handler<M>>; NUMBERS] = {
         macro_rules! table {
             ($($call:ident => $handler:ident),* $(,)?) => {{
-                let mut handlers: [Option<Handler<'a, M>>; NUMBERS] = [None; NUMBERS];
-                $(handlers[Call::$call as usize] = Some(|caller| caller.$handler().into());)*
+                let mut handlers: [Option<Handler<M>>; NUMBERS] = [None; NUMBERS];
+                $(handlers[Call::$call as usize] =
+                    Some(|system, id, args| answer(Caller { system, id, args }.$handler(), args));)*
                 handlers
             }};
         }
@@ -133,28 +135,24 @@ impl<'a, M: Machine> Caller<'a, M> {
             BtiPin => bti_pin,
             PmtUnpin => pmt_unpin,
             Stage2Walk => stage2_walk,
+            Stage2Translate => stage2_translate,
             Stage2Stats => stage2_stats,
         };
-        handlers[Call::Exit as usize] = Some(|caller| Outcome::Exit(caller.args[0] as i32));
-        // What a CPU makes of an address is told at EL2, where there is one.
-        handlers[Call::Stage2Translate as usize] =
-            Some(|caller| caller.demand_inspection().and(Err(Status::NOT_SUPPORTED)).into());
+        handlers[Call::Exit as usize] = Some(|_, _, args| Outcome::Exit(args[0] as i32));
         handlers
     };
-}
 
-impl<M: Machine> System<M> {
-    /// Carries out the vendor call of a VM that the function id names, if there is one. `args` are `x1` to `x8`.
+    /// Returns what serves the vendor call that the function id names, if there is one.
     #[inline]
-    pub fn hypercall(&self, id: VmId, function_id: u32, args: &[u64; 8]) -> Option<Outcome> {
-        let handler = (*Caller::<M>::HANDLERS.get(function_id.wrapping_sub(VENDOR_BASE) as usize)?)?;
-        Some(handler(&Caller { system: self, id, args }))
+    pub fn handler(function_id: u32) -> Option<Handler<M>> {
+        let number = function_id % NUMBERS as u32;
+        if function_id - number == VENDOR_BASE { Self::HANDLERS[number as usize] } else { None }
     }
 
-    /// Carries out a vendor call of a VM. `args` are `x1` to `x8`.
-    pub fn call(&self, id: VmId, call: Call, args: &[u64; 8]) -> Outcome {
-        match self.hypercall(id, call.function_id(), args) {
-            Some(outcome) => outcome,
+    /// Carries out a vendor call of a VM. `args` are `x1` to `x8`, the first of which take the results.
+    pub fn call(&self, id: VmId, call: Call, args: &mut [u64; 8]) -> Outcome {
+        match Self::handler(call.function_id()) {
+            Some(handler) => handler(self, id, args),
             None => unreachable!("{call:?} is served by nobody"),
         }
     }
