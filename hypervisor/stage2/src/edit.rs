@@ -60,16 +60,25 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         }
         self.publish();
         for (level, first) in self.gather.take_detached(&proof) {
-            let mut next = first;
-            while let Some(table) = next {
-                next = self.tables.next(table);
-                self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, table, level);
-            }
+            self.tree.stats.tables -= first.map_or(0, |first| self.free_detached(level, first));
         }
         while let Some(table) = self.take_spare() {
             self.tables.free(table);
         }
         proof
+    }
+
+    /// Gives back tables that are out of the tree, from the first on, with all below them; returns how many they are.
+    fn free_detached(&mut self, level: Level, first: Hpa) -> u64 {
+        if level == Level::L3 {
+            return self.tables.free_list(first);
+        }
+        let (mut next, mut count) = (Some(first), 0);
+        while let Some(table) = next {
+            next = self.tables.next(table);
+            count += free_subtree(self.tree.codec, self.mmu, self.tables, table, level);
+        }
+        count
     }
 
     /// Takes the tables that a change to the leaves of `range` that `changes` names needs for splits, at both of its ends.

@@ -79,6 +79,18 @@ pub trait Tables {
     /// Gives a table's frame back. No CPU can reach it any more.
     fn free(&mut self, table: Hpa);
 
+    /// Gives tables back that lead to no others: `first`, and those that [`Tables::next`] names from there on. Returns how many they
+    /// are.
+    fn free_list(&mut self, first: Hpa) -> u64 {
+        let (mut next, mut count) = (Some(first), 0);
+        while let Some(table) = next {
+            next = self.next(table);
+            self.free(table);
+            count += 1;
+        }
+        count
+    }
+
     /// Returns how many entries of the table are live.
     fn live_entries(&self, table: Hpa) -> u16;
 

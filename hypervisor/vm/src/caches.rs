@@ -29,12 +29,14 @@ impl Caches {
         cached.or_else(|| self.refill(frames, own))
     }
 
-    /// Gives a free frame back.
-    pub(crate) fn give(&self, frames: &Frames, cpu: usize, frame: Hpa) {
+    /// Gives free frames back.
+    pub(crate) fn give(&self, frames: &Frames, cpu: usize, free: impl IntoIterator<Item = Hpa>) {
         let mut own = self.0[cpu % MAX_CPUS].lock();
-        own.push(frames, frame);
-        if own.count() > MOST {
-            frames.give_back(&mut own, BATCH);
+        for frame in free {
+            own.push(frames, frame);
+            if own.count() > MOST {
+                frames.give_back(&mut own, BATCH);
+            }
         }
     }
 

@@ -70,7 +70,7 @@ impl FrameList {
         frames.put_before(&mut self.chunks, first);
     }
 
-    /// Returns what [`FrameList::drain`] hands out.
+    /// Returns what is in it: frames, and chunks, with the number of frames of each.
     pub(crate) fn iter<'f>(&self, frames: &'f Frames) -> impl Iterator<Item = (Hpa, u64)> + use<'f> {
         let from = move |head: u32| {
             let first = (head != NONE).then(|| frames.frame(head));
@@ -79,14 +79,10 @@ impl FrameList {
         from(self.frames).map(|frame| (frame, 1)).chain(from(self.chunks).map(|first| (first, CHUNK_FRAMES)))
     }
 
-    /// Hands every frame, and then every chunk's first frame, to `give` with the number of frames; the last added first.
-    pub(crate) fn drain(mut self, frames: &Frames, mut give: impl FnMut(Hpa, u64)) {
-        while let Some(frame) = frames.take_first(&mut self.frames) {
-            give(frame, 1);
-        }
-        while let Some(first) = frames.take_first(&mut self.chunks) {
-            give(first, CHUNK_FRAMES);
-        }
+    /// Returns the frame that was added last, which [`Frames::next`] leads on from, and the same of the chunks' first frames.
+    pub(crate) fn take(self, frames: &Frames) -> (Option<Hpa>, Option<Hpa>) {
+        let frame = |head: u32| (head != NONE).then(|| frames.frame(head));
+        (frame(self.frames), frame(self.chunks))
     }
 }
 

@@ -211,11 +211,32 @@ impl Frames {
 
     /// Gives a frame back. Nobody can reach it any more: not the holder, not a guest, not a table walk.
     pub(crate) fn free(&self, frame: Hpa, account: &Account, cpu: usize) {
+        self.end_use(frame);
+        self.caches.give(self, cpu, [frame]);
+        account.discharge(1);
+    }
+
+    /// Gives frames back as [`Frames::free`] does: `first`, and those that [`Frames::next`] names from there on, each after `tell` has
+    /// heard of it. Returns how many they are.
+    pub(crate) fn free_list(&self, first: Hpa, account: &Account, cpu: usize, tell: impl Fn(Hpa)) -> u64 {
+        let (mut next, mut count) = (Some(first), 0);
+        let list = core::iter::from_fn(|| {
+            let frame = next?;
+            next = self.next(frame);
+            count += 1;
+            tell(frame);
+            self.end_use(frame);
+            Some(frame)
+        });
+        self.caches.give(self, cpu, list);
+        account.discharge(count);
+        count
+    }
+
+    fn end_use(&self, frame: Hpa) {
         let record = self.record(frame);
         assert!(!record.is_used_as(Use::Free), "{frame} is freed twice");
         record.used_as.store(Use::Free as u8, Relaxed);
-        self.caches.give(self, cpu, frame);
-        account.discharge(1);
     }
 
     /// Takes up to `count` free frames: returns the first, and puts the others on the stack, so that they come in their order.

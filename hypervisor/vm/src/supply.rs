@@ -52,7 +52,8 @@ impl<'a, M: Machine> Supply<'a, M> {
     /// Gives a frame back that nobody else can reach.
     pub(crate) fn give(self, frame: Hpa) {
         self.forget_lines([(frame, 1)]);
-        self.give_forgotten(frame, 1);
+        self.machine.told_given_back(frame, 1);
+        self.frames.free(frame, self.account, self.machine.cpu());
     }
 
     /// Takes adjacent frames that read as zero, the first aligned to 2^`align_log2` bytes.
@@ -65,8 +66,7 @@ impl<'a, M: Machine> Supply<'a, M> {
     /// Gives a run back that nobody else can reach.
     pub(crate) fn give_run(self, first: Hpa, count: u64) {
         self.forget_lines([(first, count)]);
-        self.machine.told_given_back(first, count);
-        self.frames.free_run(first, count, self.account);
+        self.give_forgotten_run(first, count);
     }
 
     /// Takes a whole chunk that reads as zero: what a level-2 block can map.
@@ -77,7 +77,13 @@ impl<'a, M: Machine> Supply<'a, M> {
     /// Gives the frames of a list back, against the proof that no CPU can reach them.
     pub(crate) fn give_list(self, list: FrameList, _proof: Flushed) {
         self.forget_lines(list.iter(self.frames));
-        list.drain(self.frames, |first, count| self.give_forgotten(first, count));
+        let (frame, chunk) = list.take(self.frames);
+        frame.map(|first| self.give_forgotten_list(first));
+        let mut next = chunk;
+        while let Some(first) = next {
+            next = self.frames.next(first);
+            self.give_forgotten_run(first, CHUNK_FRAMES);
+        }
     }
 
     /// Makes frames that have left the allocator what they are taken for.
@@ -112,12 +118,14 @@ impl<'a, M: Machine> Supply<'a, M> {
         }
     }
 
-    fn give_forgotten(self, first: Hpa, count: u64) {
+    fn give_forgotten_run(self, first: Hpa, count: u64) {
         self.machine.told_given_back(first, count);
-        match count {
-            1 => self.frames.free(first, self.account, self.machine.cpu()),
-            _ => self.frames.free_run(first, count, self.account),
-        }
+        self.frames.free_run(first, count, self.account);
+    }
+
+    fn give_forgotten_list(self, first: Hpa) -> u64 {
+        let tell = |frame| self.machine.told_given_back(frame, 1);
+        self.frames.free_list(first, self.account, self.machine.cpu(), tell)
     }
 }
 
@@ -142,6 +150,10 @@ impl<M: Machine> Tables for Supply<'_, M> {
 
     fn free(&mut self, table: Hpa) {
         self.give(table);
+    }
+
+    fn free_list(&mut self, first: Hpa) -> u64 {
+        self.give_forgotten_list(first)
     }
 
     fn live_entries(&self, table: Hpa) -> u16 {
