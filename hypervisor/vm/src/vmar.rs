@@ -369,7 +369,7 @@ impl<'a, M: Machine> Locked<'a, M> {
             let Some((first, _)) = memory.next_page(number, end) else { return Ok(()) };
             let Some(run) = memory.run(first, end) else { return Ok(()) };
             let base = address_of(first);
-            let to = piece_end(base, run).min(address_of(end));
+            let to = piece_end(base, run, address_of(end));
             number = number_at(to);
             self.map_run(memory, first, IpaRange::new(Ipa(base), to - base), stretch.perms)?;
         }
@@ -383,10 +383,18 @@ impl<'a, M: Machine> Locked<'a, M> {
     }
 }
 
-/// Returns where the piece ends that is mapped at once from the address `base` on, where the pages of `run` are shown: with
-/// what one table of level 3 is for; but where the run reaches further and blocks can show it, with the run, or with what one
-/// table of level 2 is for. A piece costs at most about as many stores as one table has entries, and no block is cut.
-const fn piece_end(base: u64, run: Pages) -> u64 {
+/// Returns where the piece ends that is mapped at once from the address `base` on, where the pages of `run` are shown: at `end`, if
+/// that is no further than one table of level 3 reaches, and else with what one such table is for; but where the run reaches further
+/// and blocks can show it, with the run, or with what one table of level 2 is for. A piece costs at most about as many stores as one
+/// table has entries, and no block is cut.
+fn piece_end(base: u64, run: Pages, end: u64) -> u64 {
+    if end - base <= CHUNK_BYTES {
+        return end;
+    }
+    uncut_end(base, run).min(end)
+}
+
+const fn uncut_end(base: u64, run: Pages) -> u64 {
     const LARGEST: u64 = CHUNK_BYTES * CHUNK_FRAMES;
     let next = (base + 1).next_multiple_of(CHUNK_BYTES);
     let run_end = base + run.len();

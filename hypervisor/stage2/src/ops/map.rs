@@ -36,9 +36,9 @@ impl Stage2 {
         mmu: &M,
         tables: &mut T,
         range: IpaRange,
-        source: impl FnMut(Ipa) -> Option<Run>,
+        mut source: impl FnMut(Ipa) -> Option<Run>,
     ) -> Result<Flushed, OutOfTables> {
-        let (mut edit, mut source) = (Edit::new(self, mmu, tables), source);
+        let mut edit = Edit::new(self, mmu, tables);
         let prepared = prepare(&mut edit, &mut source, range);
         if prepared.is_ok() {
             let Ok(()) = edit.walker().walk(range, &mut Fill { edit: &mut edit, source: &mut source });

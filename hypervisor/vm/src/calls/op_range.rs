@@ -9,6 +9,7 @@ use crate::Machine;
 use crate::region::RegionId;
 use crate::space::whole_pages;
 use crate::told::Work;
+use crate::vmar::Locked;
 use crate::vmo::VmoId;
 
 /// The call's arguments, once they are known to be good.
@@ -48,21 +49,22 @@ impl<M: Machine> Caller<'_, M> {
     /// | 10f | what the VMO says | as it says |
     ///
     /// Mappings are worked on in ascending order, and those before a failing one keep what was done. The space is unlocked
-    /// while a VMO is worked on: what another vCPU changes ahead is seen as it is then.
+    /// while a VMO is worked on, and between mappings: what another vCPU changes ahead is seen as it is then.
     pub(super) fn vmar_op_range(&self) -> Result<Reply, Status> {
-        let (mut operation, mut at) = self.operation()?;
+        let locked = self.lock();
+        let (operation, base) = self.operation(&locked)?;
+        let mut at = self.one_part(&operation, locked, base)?;
         while at < operation.end {
-            at = self.one_part(&mut operation, at)?;
+            at = self.one_part(&operation, self.lock_alive(&operation)?, at)?;
         }
         Ok(Reply::DONE)
     }
 
     /// Checks the arguments; returns the operation, and where it begins.
-    fn operation(&self) -> Result<(Operation, u64), Status> {
+    fn operation(&self, locked: &Locked<'_, M>) -> Result<(Operation, u64), Status> {
         let (base, len, buffer, buffer_size) = (self.arg(2), self.arg(3), self.arg(4), self.arg(5));
         let dialect = self.dialect();
-        let locked = self.lock();
-        let (vmar, rights) = self.vmar(&locked, 0)?;
+        let (vmar, rights) = self.vmar(locked, 0)?;
         let op = VmarOp::try_from(self.word(1)?).map_err(|_| Status::INVALID_ARGS)?;
         if op == VmarOp::Zero && !dialect.op_range_zeroes {
             return Err(Status::INVALID_ARGS);
@@ -84,19 +86,29 @@ impl<M: Machine> Caller<'_, M> {
         Ok((Operation { op, vmar, koid: object.koid, rights, end: base + size }, base))
     }
 
+    /// Locks the space, in which the VMAR of the operation still lives.
+    fn lock_alive(&self, operation: &Operation) -> Result<Locked<'_, M>, Status> {
+        let locked = self.lock();
+        locked.check_alive(operation.vmar, operation.koid)?;
+        Ok(locked)
+    }
+
     /// Works on the mapping at `at`; returns where it ends.
-    fn one_part(&self, operation: &mut Operation, at: u64) -> Result<u64, Status> {
-        let part = self.next_part(operation, at)?;
-        let result = self.work(operation.op, part);
+    fn one_part(&self, operation: &Operation, locked: Locked<'_, M>, at: u64) -> Result<u64, Status> {
+        let (mapping, part) = self.next_part(operation, &locked, at)?;
+        let Some(op) = vmo_op(operation.op) else {
+            return self.enter(&locked, Work::Map, mapping, part);
+        };
+        self.system.lock_vmos()[part.vmo].retain();
+        drop(locked);
+        let result = self.work(operation.op, op, part);
         self.system.release_vmo(part.vmo);
-        self.lock().check_alive(operation.vmar, operation.koid)?;
+        self.lock_alive(operation)?;
         result.map(|()| part.end)
     }
 
-    /// Finds the mapping at `at`, checks that the operation may be done to it, and holds its VMO fast.
-    fn next_part(&self, operation: &Operation, at: u64) -> Result<Part, Status> {
-        let locked = self.lock();
-        locked.check_alive(operation.vmar, operation.koid)?;
+    /// Finds the mapping at `at`, and checks that the operation may be done to it.
+    fn next_part(&self, operation: &Operation, locked: &Locked<'_, M>, at: u64) -> Result<(RegionId, Part), Status> {
         let space = &locked.space;
         let found = space.next_mapping(operation.vmar, at).filter(|id| space.regions[*id].base <= at);
         let id = found.ok_or(Status::BAD_STATE)?;
@@ -108,20 +120,22 @@ impl<M: Machine> Caller<'_, M> {
         if !mapping.caps.contains(needed(operation.op)) {
             return Err(Status::ACCESS_DENIED);
         }
-        self.system.lock_vmos()[mapping.vmo].retain();
         let (vmo, vmo_offset) = (mapping.vmo, mapping.vmo_offset + (at - region.base));
-        Ok(Part { vmo, vmo_offset, base: at, end: region.end().min(operation.end) })
+        Ok((id, Part { vmo, vmo_offset, base: at, end: region.end().min(operation.end) }))
     }
 
-    fn work(&self, op: VmarOp, part: Part) -> Result<(), Status> {
-        if let Some(op) = vmo_op(op) {
-            self.system.vmo_operation(part.vmo, op, part.vmo_offset, part.end - part.base)?;
+    /// Works on the VMO of a part, which is held fast, with the space unlocked.
+    fn work(&self, op: VmarOp, vmo_op: VmoOp, part: Part) -> Result<(), Status> {
+        self.system.vmo_operation(part.vmo, vmo_op, part.vmo_offset, part.end - part.base)?;
+        match op {
+            VmarOp::Commit => self.enter_anew(Work::Commit, part),
+            VmarOp::AlwaysNeed | VmarOp::Prefetch => self.enter_anew(Work::Map, part),
+            _ => Ok(()),
         }
-        if enters_tables(op) { self.map_part(op, part) } else { Ok(()) }
     }
 
     /// Enters the part's pages in the tables, if a mapping still shows them there: perhaps another one, which fused with it.
-    fn map_part(&self, op: VmarOp, part: Part) -> Result<(), Status> {
+    fn enter_anew(&self, work: Work, part: Part) -> Result<(), Status> {
         let locked = self.lock();
         let space = &locked.space;
         let mapping = space.mapping_at(part.base).filter(|id| {
@@ -130,10 +144,14 @@ impl<M: Machine> Caller<'_, M> {
                 && mapping.vmo_offset + (part.base - region.base) == part.vmo_offset
                 && part.end <= region.end()
         });
-        let mapping = mapping.ok_or(Status::BAD_STATE)?;
-        let work = if op == VmarOp::Commit { Work::Commit } else { Work::Map };
+        self.enter(&locked, work, mapping.ok_or(Status::BAD_STATE)?, part).map(drop)
+    }
+
+    /// Enters the pages in the tables that are there of a part, which the mapping shows; returns where it ends.
+    fn enter(&self, locked: &Locked<'_, M>, work: Work, mapping: RegionId, part: Part) -> Result<u64, Status> {
         let range = IpaRange { start: Ipa(part.base), end: Ipa(part.end) };
-        self.system.operate(work, self.id, range, None, || locked.map_present(mapping, part.base, part.end))
+        self.system.operate(work, self.id, range, None, || locked.map_present(mapping, part.base, part.end))?;
+        Ok(part.end)
     }
 }
 
@@ -156,7 +174,7 @@ const fn needed(op: VmarOp) -> Perms {
     }
 }
 
-/// Returns what is done to the VMO, if anything is.
+/// Returns what is done to the VMO; to map its pages, nothing is.
 const fn vmo_op(op: VmarOp) -> Option<VmoOp> {
     match op {
         VmarOp::Commit => Some(VmoOp::Commit),
@@ -167,8 +185,4 @@ const fn vmo_op(op: VmarOp) -> Option<VmoOp> {
         VmarOp::AlwaysNeed => Some(VmoOp::AlwaysNeed),
         VmarOp::Prefetch => Some(VmoOp::Prefetch),
     }
-}
-
-const fn enters_tables(op: VmarOp) -> bool {
-    matches!(op, VmarOp::Commit | VmarOp::MapRange | VmarOp::AlwaysNeed | VmarOp::Prefetch)
 }
