@@ -97,11 +97,9 @@ impl<'a, M: Machine> Locked<'a, M> {
         if is_hole { self.reserve_mappings(1) } else { Ok(()) }
     }
 
-    /// Makes room for what protecting the range needs: a protection where it begins, and where it ends, within a mapping.
-    pub(crate) fn reserve_protect(&mut self, base: u64, size: u64) -> Result<(), Status> {
-        let is_inside = |at: u64| self.space.mapping_at(at).is_some_and(|id| self.space.regions[id].base < at);
-        let count = [base, base + size].into_iter().filter(|at| is_inside(*at)).count();
-        Ok(self.space.protections.reserve(self.system.supply(self.id), count as u32)?)
+    /// Makes room for so many protections.
+    pub(crate) fn reserve_protections(&mut self, count: u32) -> Result<(), Status> {
+        Ok(self.space.protections.reserve(self.system.supply(self.id), count)?)
     }
 
     /// Makes a VMAR where there is nothing, in room that was reserved.

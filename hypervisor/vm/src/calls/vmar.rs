@@ -181,8 +181,8 @@ impl<M: Machine> Caller<'_, M> {
         only(options, VmOptions::PERMS)?;
         let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
         check_live_range(&locked, vmar, base, size)?;
-        check_protect(&locked, vmar, rights, base, base + size, perms)?;
-        locked.reserve_protect(base, size)?;
+        let cuts = check_protect(&locked, vmar, rights, base, base + size, perms)?;
+        locked.reserve_protections(cuts)?;
         let range = IpaRange::new(Ipa(base), size);
         self.system.operate(Work::Protect, self.id, range, Some(perms), || locked.protect(vmar, base, size, perms))?;
         Ok(Reply::DONE)
@@ -344,7 +344,8 @@ fn check_sub_regions<M: Machine>(
     Ok(())
 }
 
-/// Checks, mapping by mapping and the lowest first, that the range can get the permissions.
+/// Checks, mapping by mapping and the lowest first, that the range can get the permissions. Returns how often it begins or ends
+/// within a mapping, each of which takes a protection.
 fn check_protect<M: Machine>(
     locked: &Locked<'_, M>,
     vmar: RegionId,
@@ -352,20 +353,22 @@ fn check_protect<M: Machine>(
     base: u64,
     end: u64,
     perms: Perms,
-) -> Result<(), Status> {
+) -> Result<u32, Status> {
     let space = &locked.space;
-    let mut at = base;
+    let (mut at, mut cuts) = (base, 0);
     while at < end {
         let found = space.next_mapping(vmar, at).filter(|id| space.regions[*id].base <= at);
         let id = found.ok_or(Status::NOT_FOUND)?;
         demand_perms(space.mapping(id).caps, perms)?;
-        let last = space.regions[id].end().min(end);
-        if space.regions[id].parent != Some(vmar) {
+        let region = &space.regions[id];
+        let last = region.end().min(end);
+        if region.parent != Some(vmar) {
             check_nested_protect(locked, id, rights, at, last, perms)?;
         }
+        cuts += u32::from(region.base < at) + u32::from(last < region.end());
         at = last;
     }
-    Ok(())
+    Ok(cuts)
 }
 
 /// Through a parent, permissions may only be taken away, and only by who may operate on children.
