@@ -83,9 +83,10 @@ impl Area {
 
     /// Has Linux take the first `n` pieces away, and returns the instructions.
     pub(crate) fn take_away(&self, n: usize) -> Result<u64, Failure> {
-        // SAFETY: (1) nothing refers to what is in an area.
-        let (instructions, result) =
-            measure(|| unsafe { linux::advise(self.start, n * self.stride(), Advice::DontNeed) });
+        let (instructions, result) = measure(|| {
+            // SAFETY: (1) nothing refers to what is in an area.
+            unsafe { linux::advise(self.start, n * self.stride(), Advice::DontNeed) }
+        });
         result.map(|()| instructions)
     }
 }

@@ -54,7 +54,8 @@ pub(crate) fn power_off() -> ! {
 pub(crate) fn sleep(seconds: u64) -> Result<(), Failure> {
     let time = [seconds, 0];
     // SAFETY: (1) it reads the time.
-    check("nanosleep", unsafe { syscall(NANOSLEEP, [time.as_ptr().addr(), 0]) }).map(drop)
+    let result = unsafe { syscall(NANOSLEEP, [time.as_ptr().addr(), 0]) };
+    check("nanosleep", result).map(drop)
 }
 
 /// The console, which Linux has opened for its first process.
@@ -64,10 +65,8 @@ pub(crate) struct Console;
 impl fmt::Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // SAFETY: (1) it reads the text.
-        match unsafe { syscall(WRITE, [1, text.as_ptr().addr(), text.len()]) } {
-            written if written == text.len() as isize => Ok(()),
-            _ => Err(fmt::Error),
-        }
+        let written = unsafe { syscall(WRITE, [1, text.as_ptr().addr(), text.len()]) };
+        if written == text.len() as isize { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -81,7 +80,8 @@ impl File {
         const AT_FDCWD: usize = -100_isize as usize;
         const READ_WRITE: usize = 2;
         // SAFETY: (1) it reads the path.
-        check(what, unsafe { syscall(OPENAT, [AT_FDCWD, path.as_ptr().addr(), READ_WRITE]) }).map(Self)
+        let result = unsafe { syscall(OPENAT, [AT_FDCWD, path.as_ptr().addr(), READ_WRITE]) };
+        check(what, result).map(Self)
     }
 
     /// Takes the file that a call has returned.
@@ -92,14 +92,16 @@ impl File {
     /// Makes a call whose argument is a number.
     pub(crate) fn control(self, what: &'static str, request: u32, argument: usize) -> Result<usize, Failure> {
         // SAFETY: (1) KVM's calls that take a number touch no memory of this program but a VM's and `Run`.
-        check(what, unsafe { syscall(IOCTL, [self.0, request as usize, argument]) })
+        let result = unsafe { syscall(IOCTL, [self.0, request as usize, argument]) };
+        check(what, result)
     }
 
     /// Makes a call whose argument is a structure.
     pub(crate) fn control_with<T>(self, what: &'static str, request: u32, argument: &mut T) -> Result<usize, Failure> {
         let argument = core::ptr::from_mut(argument).expose_provenance();
         // SAFETY: (1) it reads and writes the structure, which is the request's own.
-        check(what, unsafe { syscall(IOCTL, [self.0, request as usize, argument]) })
+        let result = unsafe { syscall(IOCTL, [self.0, request as usize, argument]) };
+        check(what, result)
     }
 
     /// Maps `len` bytes of the file, to be read and written, shared with the kernel.
@@ -107,7 +109,8 @@ impl File {
         const READ_WRITE: usize = 0b11;
         const SHARED: usize = 1;
         // SAFETY: (1) the mapping is new.
-        check(what, unsafe { syscall(MMAP, [0, len, READ_WRITE, SHARED, self.0, 0]) })
+        let result = unsafe { syscall(MMAP, [0, len, READ_WRITE, SHARED, self.0, 0]) };
+        check(what, result)
     }
 }
 
@@ -116,7 +119,8 @@ pub(crate) fn map_memory(len: usize) -> Result<usize, Failure> {
     const READ_WRITE: usize = 0b11;
     const PRIVATE_ANONYMOUS_NORESERVE: usize = 0x4022;
     // SAFETY: (1) the mapping is new.
-    check("mmap", unsafe { syscall(MMAP, [0, len, READ_WRITE, PRIVATE_ANONYMOUS_NORESERVE, usize::MAX, 0]) })
+    let result = unsafe { syscall(MMAP, [0, len, READ_WRITE, PRIVATE_ANONYMOUS_NORESERVE, usize::MAX, 0]) };
+    check("mmap", result)
 }
 
 /// What Linux is told of memory.
@@ -138,5 +142,6 @@ pub(crate) enum Advice {
 /// 1. Nothing refers to what is in there.
 pub(crate) unsafe fn advise(start: usize, len: usize, advice: Advice) -> Result<(), Failure> {
     // SAFETY: (1) is the caller's.
-    check("madvise", unsafe { syscall(MADVISE, [start, len, advice as usize]) }).map(drop)
+    let result = unsafe { syscall(MADVISE, [start, len, advice as usize]) };
+    check("madvise", result).map(drop)
 }
