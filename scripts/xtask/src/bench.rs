@@ -7,6 +7,7 @@ mod goals;
 mod lines;
 mod measure;
 mod oracle;
+mod peer_figure;
 mod peers;
 mod plot;
 mod profile;
@@ -25,8 +26,8 @@ use crate::{cargo, images};
 pub(crate) use check::Check;
 use figures::Figure;
 use measure::Subject;
+use peer_figure::PeerFigure;
 use peers::Unavailable;
-use published::PeerFigure;
 
 /// Names the folder of the images where they are built already, as they are for `scripts/test`.
 pub(crate) const IMAGES: &str = "STAGECRAFT_IMAGES";

@@ -22,7 +22,7 @@ use lines::Line;
 use machine::Boot;
 use packages::Packages;
 
-use super::published;
+use super::peer_figure::PeerFigure;
 
 /// Where the packages, the consoles' texts and what is booted are, in the workspace.
 const DIR: &str = "target/peers";
@@ -55,7 +55,7 @@ impl fmt::Display for Peer {
 
 /// What a work takes a peer.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct PeerFigure {
+struct Measurement {
     /// The peer.
     peer: Peer,
     /// The work: `null`, `unmap`, `unmap-block`, `split`, `commit`, `commit-block`, `touch`, `map`, `protect` or `decommit`.
@@ -72,7 +72,7 @@ struct PeerFigure {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Measured {
     /// The figures, in the order in which they were measured.
-    figures: Vec<PeerFigure>,
+    figures: Vec<Measurement>,
     /// The version of Xen's package.
     xen_version: String,
     /// The version of Linux's package.
@@ -88,7 +88,7 @@ impl fmt::Display for Measured {
             "The peers, measured now: Xen {}, Linux {}; instructions for each of n",
             self.xen_version, self.linux_version
         )?;
-        for PeerFigure { peer, work, n, instructions, how } in &self.figures {
+        for Measurement { peer, work, n, instructions, how } in &self.figures {
             let each = *instructions as f64 / *n as f64;
             writeln!(f, "  {peer:10} {work:12} {n:>6} {each:>12.1}  {how}")?;
         }
@@ -99,8 +99,8 @@ impl fmt::Display for Measured {
 impl Measured {
     /// Returns what our own figures are compared with: of several ways to do a work the one that took least, from the size at which
     /// it was measured up to the next.
-    pub(crate) fn to_compare(&self) -> Vec<published::PeerFigure> {
-        let mut least: BTreeMap<(Peer, &str, u64), &PeerFigure> = BTreeMap::new();
+    pub(crate) fn to_compare(&self) -> Vec<PeerFigure> {
+        let mut least: BTreeMap<(Peer, &str, u64), &Measurement> = BTreeMap::new();
         for figure in &self.figures {
             let known = least.entry((figure.peer, figure.work, figure.n)).or_insert(figure);
             if figure.instructions < known.instructions {
@@ -111,7 +111,7 @@ impl Measured {
             let mut larger = least.range((Excluded((peer, work, n)), Included((peer, work, u64::MAX))));
             larger.next().map_or(u64::MAX, |((_, _, larger), _)| larger - 1)
         };
-        let compared = |(&(peer, work, n), figure): (&(Peer, &'static str, u64), &&PeerFigure)| published::PeerFigure {
+        let compared = |(&(peer, work, n), figure): (&(Peer, &'static str, u64), &&Measurement)| PeerFigure {
             peer: peer.to_string(),
             work: work.into(),
             sizes: n..=next_size(peer, work, n),
@@ -119,7 +119,7 @@ impl Measured {
             note: Some(format!("at {n}: {}", figure.how)),
         };
         let mut all: Vec<_> = least.iter().map(compared).collect();
-        all.push(published::PeerFigure {
+        all.push(PeerFigure {
             peer: Peer::Xen.to_string(),
             work: "image".into(),
             sizes: 1..=1,
@@ -174,13 +174,13 @@ pub(crate) fn measure(cpu: &str) -> Result<Measured> {
     Ok(Measured { figures, xen_version, linux_version, xen_image_bytes })
 }
 
-fn measure_xen(boot: &Boot, cpu: &str, dir: &Path) -> Result<Vec<PeerFigure>> {
+fn measure_xen(boot: &Boot, cpu: &str, dir: &Path) -> Result<Vec<Measurement>> {
     eprintln!("    Booting Xen");
     Ok(attribute(Peer::Xen, machine::measure(boot, cpu, &dir.join("xen.log"), |_| {})?))
 }
 
 /// Measures KVM as Linux has set it up, and tells how that was.
-fn measure_kvm(boot: &Boot, cpu: &str, dir: &Path) -> Result<(Peer, Vec<PeerFigure>)> {
+fn measure_kvm(boot: &Boot, cpu: &str, dir: &Path) -> Result<(Peer, Vec<Measurement>)> {
     let mut peer = Peer::KvmVhe;
     eprintln!("    Booting Linux");
     let lines = machine::measure(boot, cpu, &dir.join("linux.log"), |line| {
@@ -192,9 +192,9 @@ fn measure_kvm(boot: &Boot, cpu: &str, dir: &Path) -> Result<(Peer, Vec<PeerFigu
 }
 
 /// Makes figures of a peer's from its guest's lines.
-fn attribute(peer: Peer, lines: Vec<Line>) -> Vec<PeerFigure> {
+fn attribute(peer: Peer, lines: Vec<Line>) -> Vec<Measurement> {
     let figure = |line| match line {
-        Line::Figure { work, n, instructions, how } => Some(PeerFigure { peer, work, n, instructions, how }),
+        Line::Figure { work, n, instructions, how } => Some(Measurement { peer, work, n, instructions, how }),
         _ => None,
     };
     lines.into_iter().filter_map(figure).collect()
@@ -203,11 +203,12 @@ fn attribute(peer: Peer, lines: Vec<Line>) -> Vec<PeerFigure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::peer_figure::find;
 
     #[test]
     fn the_cheapest_way_is_compared_up_to_the_next_size() {
         let figure =
-            |peer, n, instructions, how: &str| PeerFigure { peer, work: "unmap", n, instructions, how: how.into() };
+            |peer, n, instructions, how: &str| Measurement { peer, work: "unmap", n, instructions, how: how.into() };
         let measured = Measured {
             figures: vec![
                 figure(Peer::Xen, 512, 5120, "dear"),
@@ -220,7 +221,7 @@ mod tests {
             xen_image_bytes: 9,
         };
         let compared = measured.to_compare();
-        let each = |peer: Peer, n| published::find(&compared, &peer.to_string(), "unmap", n).map(|found| found.each);
+        let each = |peer: Peer, n| find(&compared, &peer.to_string(), "unmap", n).map(|found| found.each);
         assert_eq!([1, 511, 512, 4096].map(|n| each(Peer::Xen, n)), [Some(7.0), Some(7.0), Some(2.0), Some(2.0)]);
         assert_eq!([1, 64].map(|n| each(Peer::KvmVhe, n)), [None, Some(1.0)]);
         assert_eq!(compared.last().map(|image| (image.work.as_str(), image.each)), Some(("image", 9.0)));

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::figures::Figure;
 use super::goals::{self, Most};
-use super::published::{self, PeerFigure};
+use super::peer_figure::{self, PeerFigure};
 
 /// What a panel shows: the work, its title, what its `n` counts.
 struct Panel {
@@ -87,7 +87,7 @@ fn draw_head(area: &Area<'_>, cpu: &str, peers: &[PeerFigure]) -> Drawn {
     );
     area.draw(&Text::new(title, (20, 16), font(20)))?;
     let mut x = 20;
-    let names = published::names(peers);
+    let names = peer_figure::names(peers);
     let peers = names.iter().enumerate().map(|(index, name)| (*name, peer_color(index), true));
     for (name, color, is_dashed) in [("Stagecraft", OURS, false)].into_iter().chain(peers).chain([("goal", GOAL, true)])
     {
@@ -107,7 +107,7 @@ fn draw_head(area: &Area<'_>, cpu: &str, peers: &[PeerFigure]) -> Drawn {
 fn draw_panel(area: &Area<'_>, panel: &Panel, figures: &[Figure], peers: &[PeerFigure]) -> Drawn {
     let ours: Vec<&Figure> = figures.iter().filter(|figure| figure.work == panel.work).collect();
     let of_work: Vec<&PeerFigure> = peers.iter().filter(|peer| peer.work == panel.work).collect();
-    let names = published::names(peers);
+    let names = peer_figure::names(peers);
     let points: Vec<(f64, f64)> = ours.iter().map(|figure| (figure.n as f64, figure.per_page)).collect();
     let goals: Vec<(f64, f64)> = ours.iter().filter_map(|figure| goal_point(figure)).collect();
     let theirs = of_work.iter().map(|peer| (*peer.sizes.start() as f64, peer.each));

@@ -2,29 +2,15 @@
 
 use std::ops::RangeInclusive;
 
+use super::peer_figure::PeerFigure;
+
 /// What the figures are to be marked with.
 pub(crate) const PUBLISHED: &str = "The peers' figures are published ones, not measured here: Debian's Xen 4.17 and Linux 6.12 under \
     QEMU 10's -cpu max, -icount shift=0,sleep=off, one CPU, 4 KiB pages. --peers measures them.";
 
-/// What a peer needs for a work.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct PeerFigure {
-    /// The peer and its version.
-    pub(crate) peer: String,
-    /// The work, by the name that it has here.
-    pub(crate) work: String,
-    /// The sizes that it is for.
-    pub(crate) sizes: RangeInclusive<u64>,
-    /// Instructions, or for an image bytes, for each page, block or call.
-    pub(crate) each: f64,
-    /// What stands in the way of comparing it as it is.
-    pub(crate) note: Option<String>,
-}
-
-/// Xen.
-pub(crate) const XEN: &str = "Xen 4.17";
+const XEN: &str = "Xen 4.17";
 /// KVM, with VHE, of Linux 6.12.
-pub(crate) const KVM: &str = "KVM 6.12";
+const KVM: &str = "KVM 6.12";
 
 /// Sizes at which a cost for each of many was measured.
 const MANY: RangeInclusive<u64> = 512..=65536;
@@ -70,34 +56,10 @@ pub(crate) fn published() -> Vec<PeerFigure> {
     ROWS.iter().map(figure).collect()
 }
 
-/// Returns what the peer needs for the work at that size, if that is known.
-pub(crate) fn find<'p>(peers: &'p [PeerFigure], peer: &str, work: &str, n: u64) -> Option<&'p PeerFigure> {
-    peers.iter().find(|figure| figure.peer == peer && figure.work == work && figure.sizes.contains(&n))
-}
-
-/// Returns the peers, each once, in the order of their first figures.
-pub(crate) fn names(peers: &[PeerFigure]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for figure in peers {
-        if !names.contains(&figure.peer.as_str()) {
-            names.push(&figure.peer);
-        }
-    }
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_figure_is_found_by_peer_work_and_size() {
-        let peers = published();
-        assert_eq!(names(&peers), [XEN, KVM]);
-        let each = |peer, work, n| find(&peers, peer, work, n).map(|figure| figure.each);
-        assert_eq!((each(XEN, "unmap", 1), each(XEN, "unmap", 4096)), (Some(2633.0), Some(1798.0)));
-        assert_eq!((each(XEN, "unmap", 16), each("Hafnium", "unmap", 1)), (None, None));
-    }
+    use crate::bench::peer_figure::find;
 
     #[test]
     fn no_size_of_a_work_has_two_figures_of_a_peer() {

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::figures::{Amount, Figure};
 use super::goals::{self, Goal, Growth, Most};
-use super::published::{self, PeerFigure};
+use super::peer_figure::{self, PeerFigure};
 
 /// Renders all of it.
 pub(crate) fn render(figures: &[Figure], peers: &[PeerFigure]) -> String {
@@ -17,7 +17,7 @@ pub(crate) fn render(figures: &[Figure], peers: &[PeerFigure]) -> String {
 }
 
 fn costs_table(figures: &[&Figure], peers: &[PeerFigure]) -> String {
-    let peer_names = published::names(peers);
+    let peer_names = peer_figure::names(peers);
     let fixed = ["work", "n", "instructions", "each", "stores", "TLBIs", "stage 1", "DSBs", "goal", ""];
     let mut table = table(fixed.into_iter().chain(peer_names.iter().copied()));
     let mut last = "";
@@ -30,7 +30,7 @@ fn costs_table(figures: &[&Figure], peers: &[PeerFigure]) -> String {
         row.extend([figure.stores, figure.tlbi, figure.stage1, figure.dsb].map(grouped));
         row.extend([goal.as_ref().map_or(String::new(), bound), mark(goal.as_ref(), figure).into()]);
         row.extend(
-            peer_names.iter().map(|peer| compared(figure, published::find(peers, peer, &figure.work, figure.n))),
+            peer_names.iter().map(|peer| compared(figure, peer_figure::find(peers, peer, &figure.work, figure.n))),
         );
         table.add_row(row);
     }
@@ -185,6 +185,7 @@ fn size_bound(figure: &Figure, goal: &Goal) -> String {
 mod tests {
     use super::*;
     use crate::bench::figures::tests::figure;
+    use crate::bench::published;
 
     /// Returns the words of the line that starts with one of them.
     fn line<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
