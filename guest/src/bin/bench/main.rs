@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `n` is what a cost is divided by: pages, blocks, or how much else there is. Instructions are those of EL1 and EL2 from before
-//! the guest makes its call (or access) to after it.
+//! the guest makes its call (or access) to after it. Works that measure memory say `frames=5` in their place.
 #![no_std]
 #![no_main]
 

@@ -5,7 +5,7 @@ use guest::probe;
 use zx::{PAGE_SIZE, Result, Status, VmOptions, VmarOp, VmoOp, sys, yield_now};
 
 use crate::field::{BLOCK_BYTES, Field, Shape};
-use crate::meter::Cost;
+use crate::meter::{Amount, Cost};
 use crate::{Bench, Work};
 
 /// Numbers of pages of 4 KiB.
@@ -22,7 +22,7 @@ const GIB: &[u64] = &[1 << 18];
 
 pub(crate) const ALL: &[Work] = &[
     // To the guest's first instruction.
-    Work { name: "boot", sizes: ONE, run: |bench, _| Ok(Cost { instructions: bench.started, ..Cost::default() }) },
+    Work { name: "boot", sizes: ONE, run: |bench, _| Ok(Cost::plain(Amount::Instructions(bench.started))) },
     // A call that does nothing.
     Work { name: "null", sizes: ONE, run: |bench, _| bench.meter.measure(yield_now) },
     Work { name: "unknown", sizes: ONE, run: unknown },
@@ -92,9 +92,8 @@ fn decommit(bench: &Bench, n: u64) -> Result<Cost> {
     bench.meter.measure(|| field.op_range(VmarOp::Decommit))
 }
 
-/// Frames stand in the place of instructions.
 fn memory(bench: &Bench, shape: Shape, n: u64) -> Result<Cost> {
     let before = bench.meter.frames()?;
     let _field = Field::filled(bench, shape, n * PAGE_SIZE)?;
-    Ok(Cost { instructions: bench.meter.frames()? - before - n, ..Cost::default() })
+    Ok(Cost::plain(Amount::Frames(bench.meter.frames()? - before - n)))
 }

@@ -6,8 +6,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// Starts the names of works that measure memory.
-const MEMORY: &str = "memory-";
 /// Ends the names of works on one page, whose `n` is how many mappings there are besides.
 const AMONG: &str = "-among";
 
@@ -75,15 +73,14 @@ impl Figure {
     pub(crate) fn read(line: &str) -> Option<Self> {
         let field = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         let number = |name: &str| field(name)?.parse::<u64>().ok();
-        let (work, count) = (field("work")?, number("instructions")?);
-        // What memory works count stands where others have their instructions.
-        let amount = if is_memory(work) { Amount::Frames(count) } else { Amount::Instructions(count) };
+        let instructions = number("instructions").map(Amount::Instructions);
+        let amount = instructions.or_else(|| number("frames").map(Amount::Frames))?;
         Some(Self {
             tlbi: number("tlbi")?,
             dsb: number("dsb")?,
             stores: number("stores")?,
             stage1: number("stage1")?,
-            ..Self::plain(work, number("n")?, amount)
+            ..Self::plain(field("work")?, number("n")?, amount)
         })
     }
 
@@ -96,11 +93,6 @@ impl Figure {
     pub(crate) const fn all_tlbis(&self) -> u64 {
         self.tlbi + self.stage1
     }
-}
-
-/// Tells whether the work is measured in frames.
-pub(crate) fn is_memory(work: &str) -> bool {
-    work.starts_with(MEMORY)
 }
 
 /// Writes figures as JSON, a line each, so that a change of one is a change of one line.
@@ -139,8 +131,16 @@ pub(super) mod tests {
         assert_eq!(read, Figure { tlbi: 4, dsb: 6, stores: 3, stage1: 5, ..figure("unmap", 512, 1024) });
         assert_eq!((read.per_page, read.all_tlbis()), (2.0, 9));
         assert_eq!(figure("unmap-among", 100, 50).per_page, 50.0);
-        let memory = Figure::read("work=memory-pages n=4 instructions=2 stores=0 tlbi=0 stage1=0 dsb=0").unwrap();
-        assert_eq!(memory.amount, Amount::Frames(2));
+    }
+
+    #[test]
+    fn an_amount_is_read_by_its_unit_whatever_the_work() {
+        let amount = |text| {
+            Figure::read(&format!("work=unmap n=4 {text} stores=0 tlbi=0 stage1=0 dsb=0")).map(|read| read.amount)
+        };
+        assert_eq!(amount("instructions=2"), Some(Amount::Instructions(2)));
+        assert_eq!(amount("frames=2"), Some(Amount::Frames(2)));
+        assert_eq!(amount("bytes=2"), None);
     }
 
     #[test]

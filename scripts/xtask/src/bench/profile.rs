@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use qemu::{Machine, Refused, Version};
 
-use super::figures::{self, Amount, Figure};
+use super::figures::{Amount, Figure};
 use super::lines::Lines;
 use super::measure::{BOOT, Subject};
 use symbols::{Named, Symbols};
@@ -71,9 +71,8 @@ const ONE_A_BLOCK: Version = Version(8, 1);
 ///
 /// The machine does not start or end well, or its trace cannot be read.
 pub(crate) fn measure(subject: &Subject, choice: &Choice) -> Result<Profile> {
-    if figures::is_memory(&choice.work) {
-        bail!(Refused::new(format!("{} counts frames, and no instructions that could be profiled", choice.work)));
-    }
+    // A trace can take minutes, so what has none to show is told by a run without.
+    subject.measure(&choice.arguments())?.iter().try_for_each(|figure| counted(figure).map(drop))?;
     let one_a_block: &[&str] = match subject.emulator.version()? < ONE_A_BLOCK {
         true => &["-singlestep"],
         false => &["-accel", "tcg,one-insn-per-tb=on"],
@@ -97,11 +96,21 @@ pub(crate) fn measure(subject: &Subject, choice: &Choice) -> Result<Profile> {
     Profile::new(&symbols, figure, &counts)
 }
 
+/// Returns the instructions that a work has counted, and refuses one that counts something else.
+fn counted(figure: &Figure) -> Result<u64, Refused> {
+    match figure.amount {
+        Amount::Instructions(counted) => Ok(counted),
+        other => Err(Refused::new(format!(
+            "{} counts {}, and no instructions that could be profiled",
+            figure.work,
+            other.unit()
+        ))),
+    }
+}
+
 impl Profile {
     fn new(symbols: &Symbols, figure: Figure, counts: &Measured) -> Result<Self> {
-        let Amount::Instructions(counted) = figure.amount else {
-            bail!("{} is measured in {}, not in instructions", figure.work, figure.amount.unit());
-        };
+        let counted = counted(&figure)?;
         let (mut functions, mut compiled, mut guest) = (HashMap::new(), HashMap::new(), 0);
         for (address, count) in counts.work.iter() {
             match symbols.find(address) {
@@ -126,10 +135,8 @@ impl Profile {
 
     /// Returns what the guest counted and the trace has not, or the other way round, as a line.
     pub(crate) fn unaccounted(&self) -> Option<String> {
-        let Amount::Instructions(counted) = self.figure.amount else {
-            return Some("the work counts no instructions".into());
-        };
-        (counted != self.traced).then(|| format!("{counted} instructions were counted, and {} traced", self.traced))
+        let Self { counted, traced, .. } = self;
+        (counted != traced).then(|| format!("{counted} instructions were counted, and {traced} traced"))
     }
 
     /// Renders the tables.
@@ -181,6 +188,14 @@ mod tests {
         for wrong in ["", ":1", "unmap:", "unmap:x", "un map", "Unmap", "unmap,n=2", "unmap:-1"] {
             assert!(arguments(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_work_that_counts_no_instructions_is_refused() {
+        assert_eq!(counted(&figure("unmap", 1, 7)), Ok(7));
+        let refused = counted(&Figure::plain("memory-pages", 1, Amount::Frames(7))).unwrap_err();
+        let expected = "memory-pages counts frames, and no instructions that could be profiled";
+        assert_eq!(refused.to_string(), expected);
     }
 
     #[test]
