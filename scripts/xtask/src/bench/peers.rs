@@ -58,7 +58,7 @@ impl fmt::Display for Peer {
 struct Measurement {
     /// The peer.
     peer: Peer,
-    /// The work: `null`, `unmap`, `unmap-block`, `split`, `commit`, `commit-block`, `touch`, `map`, `protect` or `decommit`.
+    /// The work, by its name in the table.
     work: &'static str,
     /// Over how many pages, or blocks where the work is one on blocks, or calls.
     n: u64,

@@ -65,7 +65,7 @@ fn least(mut work: impl FnMut(u64) -> Result<u64, Failure>) -> Result<u64, Failu
 fn measure_calls() {
     let least = |call: fn() -> hypercall::Outcome| (0..REPEATS).map(|_| call().instructions).min().unwrap_or_default();
     tell("null", 1, least(hypercall::xen_version), "xen_version");
-    tell("null", 1, least(hypercall::unknown), "a hypercall that there is not");
+    tell("unknown", 1, least(hypercall::unknown), "a hypercall that there is not");
 }
 
 /// Each of these has a 2 MiB block for itself, as Xen mapped it when it made dom0.

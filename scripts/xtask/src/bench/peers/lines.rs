@@ -1,8 +1,19 @@
 //! What a guest of `guest/peers` says, a line at a time.
 
 /// The works that are compared, by the names that every table has.
-const WORKS: [&str; 10] =
-    ["null", "unmap", "unmap-block", "split", "commit", "commit-block", "touch", "map", "protect", "decommit"];
+const WORKS: [&str; 11] = [
+    "null",
+    "unknown",
+    "unmap",
+    "unmap-block",
+    "split",
+    "commit",
+    "commit-block",
+    "touch",
+    "map",
+    "protect",
+    "decommit",
+];
 
 /// A line of a guest's.
 #[derive(Clone, Debug, Eq, PartialEq)]
