@@ -9,10 +9,8 @@ mod lines;
 mod machine;
 mod packages;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::ops::Bound::{Excluded, Included};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -68,6 +66,13 @@ struct Measurement {
     how: String,
 }
 
+impl Measurement {
+    /// Returns the instructions for each of `n`.
+    fn each(&self) -> f64 {
+        self.instructions as f64 / self.n as f64
+    }
+}
+
 /// What was measured of all peers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Measured {
@@ -85,40 +90,34 @@ impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "The peers, measured now: Xen {}, Linux {}; instructions for each of n",
+            "The peers, measured now: Xen {}, Linux {}; instructions for each of n. Of several\n\
+             ways to do a work the first took least. It stands in the table below, at its size; the largest size's at all beyond too.",
             self.xen_version, self.linux_version
         )?;
-        for Measurement { peer, work, n, instructions, how } in &self.figures {
-            let each = *instructions as f64 / *n as f64;
-            writeln!(f, "  {peer:10} {work:12} {n:>6} {each:>12.1}  {how}")?;
+        writeln!(f, "  {:10} {:12} {:>6} {:>12}  by", "peer", "work", "n", "each")?;
+        for measurement in self.sorted() {
+            let Measurement { peer, work, n, how, .. } = measurement;
+            writeln!(f, "  {peer:10} {work:12} {n:>6} {:>12.1}  {how}", measurement.each())?;
         }
         writeln!(f)
     }
 }
 
 impl Measured {
-    /// Returns what our own figures are compared with: of several ways to do a work the one that took least, from the size at which
-    /// it was measured up to the next.
+    /// Returns what was measured by peer, work and size, and of several ways the one that took least first.
+    fn sorted(&self) -> Vec<&Measurement> {
+        let mut sorted: Vec<_> = self.figures.iter().collect();
+        sorted.sort_by_key(|figure| (figure.peer, figure.work, figure.n, figure.instructions));
+        sorted
+    }
+
+    /// Returns what our own figures are compared with: of several ways to do a work the one that took least, at the size at which it
+    /// was measured, and the largest size's at those beyond.
     pub(crate) fn to_compare(&self) -> Vec<PeerFigure> {
-        let mut least: BTreeMap<(Peer, &str, u64), &Measurement> = BTreeMap::new();
-        for figure in &self.figures {
-            let known = least.entry((figure.peer, figure.work, figure.n)).or_insert(figure);
-            if figure.instructions < known.instructions {
-                *known = figure;
-            }
-        }
-        let next_size = |peer, work, n| {
-            let mut larger = least.range((Excluded((peer, work, n)), Included((peer, work, u64::MAX))));
-            larger.next().map_or(u64::MAX, |((_, _, larger), _)| larger - 1)
-        };
-        let compared = |(&(peer, work, n), figure): (&(Peer, &'static str, u64), &&Measurement)| PeerFigure {
-            peer: peer.to_string(),
-            work: work.into(),
-            sizes: n..=next_size(peer, work, n),
-            each: figure.instructions as f64 / n as f64,
-            note: Some(format!("at {n}: {}", figure.how)),
-        };
-        let mut all: Vec<_> = least.iter().map(compared).collect();
+        let mut least = self.sorted();
+        least.dedup_by_key(|figure| (figure.peer, figure.work, figure.n));
+        let works = least.chunk_by(|one, next| (one.peer, one.work) == (next.peer, next.work));
+        let mut all: Vec<_> = works.flat_map(compared).collect();
         all.push(PeerFigure {
             peer: Peer::Xen.to_string(),
             work: "image".into(),
@@ -164,9 +163,11 @@ pub(crate) fn measure(cpu: &str) -> Result<Measured> {
     let xen = Boot::Xen { xen: packages.xen.clone(), guest: xen_guest };
     let linux = |append| Boot::Linux { kernel: packages.linux.clone(), initramfs: initramfs.clone(), append };
     let mut figures = measure_xen(&xen, cpu, &dir)?;
+    eprintln!("    Booting Linux");
     let (own_mode, of_kvm) = measure_kvm(&linux(""), cpu, &dir)?;
     figures.extend(of_kvm);
     if own_mode == Peer::KvmVhe {
+        eprintln!("    Booting Linux again, with {NVHE}");
         figures.extend(measure_kvm(&linux(NVHE), cpu, &dir)?.1);
     }
     let Packages { xen, xen_version, linux_version, .. } = packages;
@@ -182,13 +183,28 @@ fn measure_xen(boot: &Boot, cpu: &str, dir: &Path) -> Result<Vec<Measurement>> {
 /// Measures KVM as Linux has set it up, and tells how that was.
 fn measure_kvm(boot: &Boot, cpu: &str, dir: &Path) -> Result<(Peer, Vec<Measurement>)> {
     let mut peer = Peer::KvmVhe;
-    eprintln!("    Booting Linux");
     let lines = machine::measure(boot, cpu, &dir.join("linux.log"), |line| {
         if line.ends_with(IS_NVHE) {
             peer = Peer::KvmNvhe;
         }
     })?;
     Ok((peer, attribute(peer, lines)))
+}
+
+/// Makes what ours are compared with from measurements of one peer and work, in the order of their sizes.
+fn compared<'m>(sizes: &'m [&Measurement]) -> impl Iterator<Item = PeerFigure> + 'm {
+    let largest = sizes.last().map(|figure| figure.n);
+    sizes.iter().map(move |figure| {
+        let last = if Some(figure.n) == largest { u64::MAX } else { figure.n };
+        PeerFigure {
+            peer: figure.peer.to_string(),
+            work: figure.work.into(),
+            sizes: figure.n..=last,
+            each: figure.each(),
+            // How it was done is printed with all that was measured.
+            note: None,
+        }
+    })
 }
 
 /// Makes figures of a peer's from its guest's lines.
@@ -205,11 +221,10 @@ mod tests {
     use super::*;
     use crate::bench::peer_figure::find;
 
-    #[test]
-    fn the_cheapest_way_is_compared_up_to_the_next_size() {
+    fn measured() -> Measured {
         let figure =
             |peer, n, instructions, how: &str| Measurement { peer, work: "unmap", n, instructions, how: how.into() };
-        let measured = Measured {
+        Measured {
             figures: vec![
                 figure(Peer::Xen, 512, 5120, "dear"),
                 figure(Peer::Xen, 512, 1024, "cheap"),
@@ -219,11 +234,22 @@ mod tests {
             xen_version: String::new(),
             linux_version: String::new(),
             xen_image_bytes: 9,
-        };
-        let compared = measured.to_compare();
+        }
+    }
+
+    #[test]
+    fn the_cheapest_way_is_compared_at_its_size_and_the_largest_beyond() {
+        let compared = measured().to_compare();
         let each = |peer: Peer, n| find(&compared, &peer.to_string(), "unmap", n).map(|found| found.each);
-        assert_eq!([1, 511, 512, 4096].map(|n| each(Peer::Xen, n)), [Some(7.0), Some(7.0), Some(2.0), Some(2.0)]);
+        assert_eq!([1, 16, 512, 4096].map(|n| each(Peer::Xen, n)), [Some(7.0), None, Some(2.0), Some(2.0)]);
         assert_eq!([1, 64].map(|n| each(Peer::KvmVhe, n)), [None, Some(1.0)]);
         assert_eq!(compared.last().map(|image| (image.work.as_str(), image.each)), Some(("image", 9.0)));
+    }
+
+    #[test]
+    fn all_ways_are_listed_by_size_with_the_cheapest_first() {
+        let text = measured().to_string();
+        let ways: Vec<_> = text.lines().skip(3).filter_map(|line| line.split_whitespace().last()).collect();
+        assert_eq!(ways, ["one", "cheap", "dear", "KVM's"]);
     }
 }

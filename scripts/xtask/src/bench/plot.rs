@@ -106,7 +106,8 @@ fn draw_head(area: &Area<'_>, cpu: &str, peers: &[PeerFigure]) -> Drawn {
 
 fn draw_panel(area: &Area<'_>, panel: &Panel, figures: &[Figure], peers: &[PeerFigure]) -> Drawn {
     let ours: Vec<&Figure> = figures.iter().filter(|figure| figure.work == panel.work).collect();
-    let of_work: Vec<&PeerFigure> = peers.iter().filter(|peer| peer.work == panel.work).collect();
+    let is_compared = |peer: &&PeerFigure| ours.iter().any(|figure| peer.sizes.contains(&figure.n));
+    let of_work: Vec<_> = peers.iter().filter(|peer| peer.work == panel.work).filter(is_compared).collect();
     let names = peer_figure::names(peers);
     let points: Vec<(f64, f64)> = ours.iter().map(|figure| (figure.n as f64, figure.per_page)).collect();
     let goals: Vec<(f64, f64)> = ours.iter().filter_map(|figure| goal_point(figure)).collect();
@@ -116,13 +117,17 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, figures: &[Figure], peers: &[PeerF
     };
     let chart = Chart { title: panel.title, x: panel.unit, y: "instructions each", bounds };
     let mut chart = chart.build(area)?;
-    for peer in of_work {
-        let color = peer_color(names.iter().position(|name| *name == peer.peer).unwrap_or_default());
-        let last = bounds.last_x.min(*peer.sizes.end() as f64);
-        let ends = [(*peer.sizes.start() as f64, peer.each), (last, peer.each)];
-        chart.draw_series(DashedLineSeries::new(ends, 8, 5, color.stroke_width(2)))?;
-        chart.draw_series(ends.map(|end| Circle::new(end, 3, color.filled())))?;
-        label(&mut chart, (last, peer.each), color, Side::Right)?;
+    for (index, name) in names.into_iter().enumerate() {
+        let color = peer_color(index);
+        let of_peer = of_work.iter().filter(|peer| peer.peer == name);
+        let ends = of_peer.map(|peer| {
+            let last = bounds.last_x.min(*peer.sizes.end() as f64);
+            [(*peer.sizes.start() as f64, peer.each), (last, peer.each)]
+        });
+        let ends: Vec<_> = ends.collect();
+        chart.draw_series(DashedLineSeries::new(ends.concat(), 8, 5, color.stroke_width(2)))?;
+        chart.draw_series(ends.concat().into_iter().map(|end| Circle::new(end, 3, color.filled())))?;
+        ends.iter().try_for_each(|[_, last]| label(&mut chart, *last, color, Side::Right))?;
     }
     chart.draw_series(DashedLineSeries::new(goals.iter().copied(), 3, 4, GOAL.stroke_width(2)))?;
     chart.draw_series(goals.iter().map(|goal| Cross::new(*goal, 3, GOAL.stroke_width(2))))?;

@@ -86,10 +86,13 @@ fn notes(peers: &[PeerFigure]) -> String {
     let mut text = String::from(
         "n is pages of 4 KiB, or blocks of 2 MiB, or how many mappings there are besides; of boot, frames of RAM. Instructions are\n\
          those of EL1 and EL2 together, each is for one of n. TLBIs are of stage 2. A peer's figure is for each of n, and (2.0x) says\n\
-         that it needs twice as many. What to know of the peers' figures:\n",
+         that it needs twice as many.\n",
     );
-    for peer in peers.iter().filter(|peer| peer.note.is_some()) {
-        let _ = writeln!(text, "  {}, {}: {}", peer.peer, peer.work, peer.note.as_deref().unwrap_or_default());
+    let noted = peers.iter().filter_map(|peer| Some((peer, peer.note.as_deref()?)));
+    let lines: Vec<_> = noted.map(|(peer, note)| format!("  {}, {}: {note}\n", peer.peer, peer.work)).collect();
+    if !lines.is_empty() {
+        text += "What to know of the peers' figures:\n";
+        text += &lines.concat();
     }
     text
 }
