@@ -7,6 +7,7 @@ use crate::event::Order;
 use crate::fact::{Cause, Fact, Left, Visible};
 use crate::facts::Pool;
 use crate::note::{Note, Notes, OutOfRoom, Stamp, State};
+use crate::operation::Operation;
 use crate::rule::Rule;
 use crate::tree::{Context, Control};
 use crate::violation::{Finding, Place};
@@ -216,11 +217,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             (Entry::Leaf(leaf), _) => operation.touch(write.range(), Some(leaf)),
             (Entry::Invalid, Entry::Leaf(_)) => operation.touch(write.range(), None),
             (Entry::Table(table), new) if new != write.old_entry() => {
-                below(table, write.place, read).try_for_each(|(range, was)| match was {
-                    Entry::Table(_) => Some(()),
-                    Entry::Leaf(leaf) => operation.touch(range, Some(leaf)),
-                    Entry::Invalid => operation.touch(range, None),
-                })
+                touch_below(operation, table, write.place.ipa, write.place.level, read)
             }
             _ => Some(()),
         };
@@ -376,9 +373,34 @@ fn fits(block: Leaf, table: Hpa, read: &impl Fn(Hpa) -> u64) -> bool {
     })
 }
 
-/// Returns what is directly in a table, with its addresses; neighbours that follow each other are one, for each takes room.
-fn below<'r>(table: Hpa, place: Place, read: &'r impl Fn(Hpa) -> u64) -> impl Iterator<Item = (IpaRange, Entry)> + 'r {
-    let level = place.level.next().unwrap_or(Level::L3);
+/// Takes note of what is in a table that an entry of `above` leads to, and in those below, for the addresses from `start` on. `None`
+/// where there is no room for it.
+fn touch_below(
+    operation: &mut Operation,
+    table: Hpa,
+    start: Ipa,
+    above: Level,
+    read: &impl Fn(Hpa) -> u64,
+) -> Option<()> {
+    let Some(level) = above.next() else { return Some(()) };
+    for (range, was) in directly_in(table, start, level, read) {
+        match was {
+            Entry::Table(child) => touch_below(operation, child, range.start, level, read)?,
+            Entry::Leaf(leaf) => operation.touch(range, Some(leaf))?,
+            Entry::Invalid => operation.touch(range, None)?,
+        }
+    }
+    Some(())
+}
+
+/// Returns what is directly in a table of `level`, with its addresses; neighbours that follow each other are one, for each takes
+/// room.
+fn directly_in<'r>(
+    table: Hpa,
+    from: Ipa,
+    level: Level,
+    read: &'r impl Fn(Hpa) -> u64,
+) -> impl Iterator<Item = (IpaRange, Entry)> + 'r {
     let entry = move |index: u64| Entry::of(read(table.add(8 * index)), level);
     let mut index = 0;
     core::iter::from_fn(move || {
@@ -395,7 +417,7 @@ fn below<'r>(table: Hpa, place: Place, read: &'r impl Fn(Hpa) -> u64) -> impl It
         while index < 512 && follows(index) {
             index += 1;
         }
-        let range = IpaRange::new(place.ipa.add(start * level.entry_span()), (index - start) * level.entry_span());
+        let range = IpaRange::new(from.add(start * level.entry_span()), (index - start) * level.entry_span());
         Some((range, first))
     })
 }

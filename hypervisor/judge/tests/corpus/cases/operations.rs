@@ -133,6 +133,14 @@ fn r51_the_whole_table_for_a_part_of_it() {
 }
 
 #[test]
+fn r51_a_table_with_tables_for_a_part_of_it() {
+    let (mut s, vm, _) = pages(4);
+    let parent = s.slot(vm, IPA, 1);
+    s.begin("unmap", 1, IPA, 2).lock(1).w(parent, 0).flush_vmid().close(vm);
+    s.fails(&["R51"]);
+}
+
+#[test]
 fn r51_the_tables_above_may_be_touched() {
     let (mut s, vm, pages) = pages(4);
     let [top, middle] = [1, 2].map(|level| s.slot(vm, IPA, level));
