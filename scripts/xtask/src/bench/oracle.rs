@@ -18,6 +18,8 @@ const TOLD: usize = 10;
 /// The boot argument that has a case say what it took, and how it says so.
 const COUNT: &str = "count=on";
 const COUNTED: &str = "instructions=";
+/// How a case says that it holds.
+const PASSED: &str = "PASS ";
 
 /// What a case takes, from reset to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,9 +40,10 @@ impl Cost {
 pub(crate) struct Costs(Vec<Cost>);
 
 impl Costs {
-    fn of(mut costs: Vec<Cost>) -> Self {
+    fn of(mut costs: Vec<Cost>) -> Result<Self> {
+        ensure!(!costs.is_empty(), "no case says what it took");
         costs.sort_by(|a, b| b.ratio().total_cmp(&a.ratio()).then_with(|| a.case.cmp(&b.case)));
-        Self(costs)
+        Ok(Self(costs))
     }
 
     /// Returns how many times as many instructions all of them take.
@@ -97,7 +100,7 @@ pub(crate) fn measure(subject: &Subject, step: usize) -> Result<Costs> {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("a worker returns its error"))
     })?;
-    Ok(Costs::of(costs.into_inner().expect("nobody panics with the results")))
+    Costs::of(costs.into_inner().expect("nobody panics with the results"))
 }
 
 fn cost(subject: &Subject, case: &Case) -> Result<Option<Cost>> {
@@ -118,7 +121,9 @@ fn count(subject: &Subject, case: &Case, hypervisor: &Path) -> Result<Option<u64
     };
     let said = machine.capture(&subject.emulator)?;
     ensure!(said.ended == Ended::Exited(0), "{}: {}; it said:\n{}{}", case.name, said.ended, said.console, said.log);
-    Ok(read(&said.console))
+    let counted = read(&said.console);
+    ensure!(counted.is_some() || !said.console.contains(PASSED), "{} holds, and does not say what it took", case.name);
+    Ok(counted)
 }
 
 fn read(console: &str) -> Option<u64> {
@@ -140,8 +145,13 @@ mod tests {
     }
 
     #[test]
+    fn that_nothing_was_measured_is_an_error() {
+        assert!(Costs::of(Vec::new()).is_err());
+    }
+
+    #[test]
     fn the_ratio_is_of_the_sums_and_the_median_of_the_cases() {
-        let costs = Costs::of(vec![cost("a", 20, 10), cost("b", 60, 10), cost("c", 30, 10)]);
+        let costs = Costs::of(vec![cost("a", 20, 10), cost("b", 60, 10), cost("c", 30, 10)]).unwrap();
         assert_eq!((costs.ratio(), costs.median()), (110.0 / 30.0, 3.0));
         assert_eq!(costs.0[0].case, "b");
         let text = costs.to_string();
