@@ -137,3 +137,33 @@ fn memory_that_came_back_in_pages_can_be_had_in_one_piece() {
     guest.vmo_op(vmo, VmoOp::Decommit, 0, 3000 * P).unwrap();
     assert!(contiguous().is_ok());
 }
+
+/// Returns how many pages a new VMO can have; they are given back.
+fn all_memory(guest: &Guest) -> usize {
+    let vmo = guest.vmo(1 << 20);
+    let count = (0..).take_while(|page| guest.vmo_op(vmo, VmoOp::Commit, page * P, P).is_ok()).count();
+    guest.call(Call::HandleClose, &[vmo]).unwrap();
+    count
+}
+
+#[test]
+fn frames_and_tables_that_go_in_one_go_all_come_back() {
+    const SPAN: u64 = 512 * P;
+    let guest = Guest::with_memory("ram=4M", 12 << 20);
+    let root = guest.root();
+    // More than a CPU keeps for itself, pages and tables.
+    let round = || {
+        let vmo = guest.vmo(300);
+        (0..300).for_each(|page| guest.vmo_op(vmo, VmoOp::Commit, page * P, P).unwrap());
+        for table in 0..150 {
+            let base = guest.map(root, 0x10_0000_0000 + table * SPAN, vmo, 1);
+            guest.op_range(root, VmarOp::MapRange, base, P).unwrap();
+        }
+        guest.unmap(root, 0x10_0000_0000, 150 * SPAN).unwrap();
+        guest.call(Call::HandleClose, &[vmo]).unwrap();
+    };
+    round();
+    let before = all_memory(&guest);
+    round();
+    assert_eq!(all_memory(&guest), before);
+}

@@ -1,6 +1,6 @@
 //! Free frames that each CPU keeps for itself, so that taking one and giving one back costs no walk to what all CPUs share.
 //!
-//! Locks: a CPU's own is taken before the allocator's. Who finds nothing left takes what the others keep.
+//! Locks: a CPU's own is taken before the allocator's, and before those of the machine's, which are the last. Who finds nothing left takes what the others keep.
 
 use spin::Mutex;
 use vmsa::Hpa;
@@ -29,15 +29,18 @@ impl Caches {
         cached.or_else(|| self.refill(frames, own))
     }
 
-    /// Gives free frames back.
-    pub(crate) fn give(&self, frames: &Frames, cpu: usize, free: impl IntoIterator<Item = Hpa>) {
+    /// Gives free frames back, a batch at the most: others may wait for the lock. Returns how many.
+    pub(crate) fn give(&self, frames: &Frames, cpu: usize, free: impl IntoIterator<Item = Hpa>) -> u64 {
         let mut own = self.0[cpu % MAX_CPUS].lock();
-        for frame in free {
+        let mut given = 0;
+        for frame in free.into_iter().take(BATCH as usize) {
             own.push(frames, frame);
-            if own.count() > MOST {
-                frames.give_back(&mut own, BATCH);
-            }
+            given += 1;
         }
+        if own.count() > MOST {
+            frames.give_back(&mut own, BATCH);
+        }
+        given
     }
 
     #[cold]

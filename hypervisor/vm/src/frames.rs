@@ -220,16 +220,19 @@ impl Frames {
     /// heard of it. Returns how many they are.
     pub(crate) fn free_list(&self, first: Hpa, account: &Account, cpu: usize, tell: impl Fn(Hpa)) -> u64 {
         let (mut next, mut count) = (Some(first), 0);
-        let list = core::iter::from_fn(|| {
-            let frame = next?;
-            next = self.next(frame);
-            count += 1;
-            tell(frame);
-            self.end_use(frame);
-            Some(frame)
-        });
-        self.caches.give(self, cpu, list);
-        account.discharge(count);
+        while next.is_some() {
+            let list = core::iter::from_fn(|| {
+                let frame = next?;
+                // Before the frame is put among the free ones, which are linked by the same.
+                next = self.next(frame);
+                tell(frame);
+                self.end_use(frame);
+                Some(frame)
+            });
+            let given = self.caches.give(self, cpu, list);
+            account.discharge(given);
+            count += given;
+        }
         count
     }
 

@@ -78,7 +78,9 @@ impl<'a, M: Machine> Supply<'a, M> {
     pub(crate) fn give_list(self, list: FrameList, _proof: Flushed) {
         self.forget_lines(list.iter(self.frames));
         let (frame, chunk) = list.take(self.frames);
-        frame.map(|first| self.give_forgotten_list(first));
+        if let Some(first) = frame {
+            self.give_forgotten_list(first);
+        }
         let mut next = chunk;
         while let Some(first) = next {
             next = self.frames.next(first);
