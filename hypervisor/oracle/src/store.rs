@@ -217,7 +217,7 @@ impl<N: Notes, P: Pool> Oracle<N, P> {
             (Entry::Leaf(leaf), _) => operation.touch(write.range(), Some(leaf)),
             (Entry::Invalid, Entry::Leaf(_)) => operation.touch(write.range(), None),
             (Entry::Table(table), new) if new != write.old_entry() => {
-                touch_below(operation, table, write.place.ipa, write.place.level, read)
+                touch_below(operation, &self.notes, table, write.place, read)
             }
             _ => Some(()),
         };
@@ -373,19 +373,25 @@ fn fits(block: Leaf, table: Hpa, read: &impl Fn(Hpa) -> u64) -> bool {
     })
 }
 
-/// Takes note of what is in a table that an entry of `above` leads to, and in those below, for the addresses from `start` on. `None`
-/// where there is no room for it.
+/// Takes note of what is in a table of a tree that the entry at a place leads to, and in those below. `None` where there is no room
+/// for it.
 fn touch_below(
     operation: &mut Operation,
+    notes: &impl Notes,
     table: Hpa,
-    start: Ipa,
-    above: Level,
+    place: Place,
     read: &impl Fn(Hpa) -> u64,
 ) -> Option<()> {
-    let Some(level) = above.next() else { return Some(()) };
-    for (range, was) in directly_in(table, start, level, read) {
+    let Some(level) = place.level.next() else { return Some(()) };
+    // What was written behind the oracle's back may lead anywhere.
+    if notes.get(table).state != State::Linked {
+        return Some(());
+    }
+    for (range, was) in directly_in(table, place.ipa, level, read) {
         match was {
-            Entry::Table(child) => touch_below(operation, child, range.start, level, read)?,
+            Entry::Table(child) => {
+                touch_below(operation, notes, child, Place { ipa: range.start, level, ..place }, read)?
+            }
             Entry::Leaf(leaf) => operation.touch(range, Some(leaf))?,
             Entry::Invalid => operation.touch(range, None)?,
         }
