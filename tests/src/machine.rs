@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 
+use abi::{AccessKind, Status};
 use checked::Bench;
 use oracle::{Finding, Severity};
 use vm::Machine;
-use vmsa::{Dc, Hpa};
+use vmsa::{Dc, Hpa, Ipa};
 
 use crate::Sim;
 use crate::sim::lock;
@@ -96,6 +97,10 @@ impl Machine for Sim {
         into[..count].copy_from_slice(&devices.input[..count]);
         devices.input.drain(..count);
         count
+    }
+
+    fn translate(&self, _address: Ipa, _access: AccessKind) -> Result<u64, Status> {
+        Err(Status::NOT_SUPPORTED)
     }
 
     fn relax(&self) {}

@@ -45,9 +45,7 @@ pub trait Machine: Mmu + Sync {
     ///
     /// - [`Status::BAD_STATE`]: the vCPU's stage 1 is on, and makes something else of the address.
     /// - [`Status::NOT_SUPPORTED`]: there is no such CPU.
-    fn translate(&self, _address: Ipa, _access: AccessKind) -> Result<u64, Status> {
-        Err(Status::NOT_SUPPORTED)
-    }
+    fn translate(&self, address: Ipa, access: AccessKind) -> Result<u64, Status>;
 
     /// Lets some time pass, without promising how much.
     fn relax(&self);

@@ -63,6 +63,8 @@ impl Reply {
     }
 }
 
+const _: () = assert!(size_of::<Outcome>() <= size_of::<u64>());
+
 /// Puts what a call came to where the guest finds it.
 fn answer(result: Result<Reply, Status>, registers: &mut [u64; 8]) -> Outcome {
     let reply = result.unwrap_or_else(|status| Reply::DONE.with_status(status));
