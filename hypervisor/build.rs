@@ -2,7 +2,7 @@
 
 fn main() {
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none") {
-        // The linker runs in the workspace's folder. A path from the root would be kept where the workspace is moved with what it has built.
+        // From the workspace's folder, where the linker runs: so it is right after the workspace was moved, too.
         println!("cargo::rustc-link-arg-bins=-Tlinker.ld");
     }
     println!("cargo::rerun-if-changed=../linker.ld");

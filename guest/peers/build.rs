@@ -4,7 +4,7 @@
 const FLAT: [&str; 4] = ["--oformat=binary", "-pie", "--no-dynamic-linker", "-znotext"];
 
 fn main() {
-    // The linker runs in the workspace's folder. A path from the root would be kept where the workspace is moved with what it has built.
+    // From the workspace's folder, where the linker runs: so it is right after the workspace was moved, too.
     println!("cargo::rustc-link-arg-bin=peer-xen=-Tguest/peers/xen.ld");
     FLAT.iter().for_each(|argument| println!("cargo::rustc-link-arg-bin=peer-xen={argument}"));
     println!("cargo::rerun-if-changed=xen.ld");

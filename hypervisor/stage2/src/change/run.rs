@@ -115,7 +115,8 @@ impl Slots {
             let start = cleared.passed;
             let mut number = start;
             let mut raw = 0;
-            // Leaves mostly come in rows: what is counted is counted once a row.
+            // Leaves mostly come in rows: what is counted is counted once a row. A loop for each way to store would save 2 of 13
+            // instructions an entry, and cost every unmap 37.
             while number < end {
                 raw = mmu.read(self.address(number));
                 if raw & mask != kind || !self.store(mmu, number, raw, 0, may_be_updated) {
