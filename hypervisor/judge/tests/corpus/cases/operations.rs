@@ -1,6 +1,6 @@
 //! R50 to R52: what an operation promises when it ends, what it may touch, and what it may not forget.
 
-use crate::scene::{EXECUTE_NEVER, IPA, Machine, PAGE, Page, Scene, Vm, WRITE, XN_SPLIT};
+use crate::scene::{CONTIGUOUS, EXECUTE_NEVER, IPA, Machine, PAGE, Page, Scene, Vm, WRITE, XN_SPLIT, table};
 
 fn pages(count: u64) -> (Scene, Vm, Vec<Page>) {
     let (mut s, vm) = Scene::with_vm(Machine::TWO);
@@ -138,6 +138,53 @@ fn r51_a_table_with_tables_for_a_part_of_it() {
     let parent = s.slot(vm, IPA, 1);
     s.begin("unmap", 1, IPA, 2).lock(1).w(parent, 0).flush_vmid().close(vm);
     s.fails(&["R51"]);
+}
+
+/// Breaks the 16 entries from `first` on, and makes them again, with the hint.
+fn hint(s: &mut Scene, first: u64, words: [u64; 16]) {
+    for index in 0..16 {
+        s.w(first + 8 * index, 0);
+    }
+    s.flush_vmid();
+    for (index, word) in (0..).zip(words) {
+        s.w(first + 8 * index, word | CONTIGUOUS);
+    }
+    s.dsb("ishst").isb();
+}
+
+#[test]
+fn r51_a_page_makes_a_block_of_a_gib_whole_again() {
+    const BROKEN: usize = 5;
+    const HOLE: u64 = 77;
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let blocks = s.map_run(vm, IPA, 2, 512, |word| word);
+    let (broken, child) = (blocks[BROKEN], s.child_of(blocks[BROKEN]));
+    let at = broken.ipa + HOLE * PAGE;
+    s.begin("unmap", 1, at, 1).lock(1).w(child + 8 * HOLE, 0).break_(broken);
+    s.flush_ipa(broken.ipa).release(broken.slot, table(child)).dsb("ishst").isb().close(vm);
+    let (top, gib) = (s.slot(vm, IPA, 1), s.leaf(blocks[0].pa, 1));
+    let page = |s: &Scene, number: u64| s.leaf(broken.pa + number * PAGE, 3);
+    // All groups have their hints but those of the hole.
+    for group in (0..32).filter(|group| *group != HOLE / 16) {
+        let words = core::array::from_fn(|index| page(&s, 16 * group + index as u64));
+        s.begin("map", 1, broken.ipa + 16 * group * PAGE, 16).lock(1);
+        hint(&mut s, child + 128 * group, words);
+        s.close(vm);
+    }
+    for group in 1..32 {
+        let words = core::array::from_fn(|index| blocks[16 * group + index].word);
+        s.begin("map", 1, blocks[16 * group].ipa, 16 * 512).lock(1);
+        hint(&mut s, blocks[16 * group].slot, words);
+        s.close(vm);
+    }
+    let whole = page(&s, HOLE);
+    s.begin("map", 1, at, 1).lock(1).make(child + 8 * HOLE, whole);
+    let words = core::array::from_fn(|index| page(&s, HOLE / 16 * 16 + index as u64));
+    hint(&mut s, child + HOLE / 16 * 128, words);
+    s.w(broken.slot, 0).flush_vmid().make(broken.slot, broken.word);
+    hint(&mut s, blocks[0].slot, core::array::from_fn(|index| blocks[index].word));
+    s.w(top, 0).flush_vmid().make(top, gib).close(vm);
+    s.passes();
 }
 
 #[test]
