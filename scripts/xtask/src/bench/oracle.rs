@@ -18,8 +18,6 @@ const TOLD: usize = 10;
 /// The boot argument that has a case say what it took, and how it says so.
 const COUNT: &str = "count=on";
 const COUNTED: &str = "instructions=";
-/// How a case says that it holds.
-const PASSED: &str = "PASS ";
 
 /// What a case takes, from reset to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +38,9 @@ impl Cost {
 pub(crate) struct Costs(Vec<Cost>);
 
 impl Costs {
-    fn of(mut costs: Vec<Cost>) -> Result<Self> {
-        ensure!(!costs.is_empty(), "no case says what it took");
+    fn of(mut costs: Vec<Cost>, cases: usize) -> Result<Self> {
+        let counted = costs.len();
+        ensure!(counted > 0 && counted * 10 >= cases * 9, "only {counted} of {cases} cases say what they took");
         costs.sort_by(|a, b| b.ratio().total_cmp(&a.ratio()).then_with(|| a.case.cmp(&b.case)));
         Ok(Self(costs))
     }
@@ -100,7 +99,7 @@ pub(crate) fn measure(subject: &Subject, step: usize) -> Result<Costs> {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("a worker returns its error"))
     })?;
-    Costs::of(costs.into_inner().expect("nobody panics with the results"))
+    Costs::of(costs.into_inner().expect("nobody panics with the results"), chosen.len())
 }
 
 fn cost(subject: &Subject, case: &Case) -> Result<Option<Cost>> {
@@ -121,9 +120,7 @@ fn count(subject: &Subject, case: &Case, hypervisor: &Path) -> Result<Option<u64
     };
     let said = machine.capture(&subject.emulator)?;
     ensure!(said.ended == Ended::Exited(0), "{}: {}; it said:\n{}{}", case.name, said.ended, said.console, said.log);
-    let counted = read(&said.console);
-    ensure!(counted.is_some() || !said.console.contains(PASSED), "{} holds, and does not say what it took", case.name);
-    Ok(counted)
+    Ok(read(&said.console))
 }
 
 fn read(console: &str) -> Option<u64> {
@@ -145,13 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn that_nothing_was_measured_is_an_error() {
-        assert!(Costs::of(Vec::new()).is_err());
+    fn that_cases_do_not_say_what_they_took_is_an_error() {
+        assert!(Costs::of(Vec::new(), 0).is_err() && Costs::of(vec![cost("a", 2, 1)], 2).is_err());
+        assert!(Costs::of(vec![cost("a", 2, 1); 9], 10).is_ok());
     }
 
     #[test]
     fn the_ratio_is_of_the_sums_and_the_median_of_the_cases() {
-        let costs = Costs::of(vec![cost("a", 20, 10), cost("b", 60, 10), cost("c", 30, 10)]).unwrap();
+        let costs = Costs::of(vec![cost("a", 20, 10), cost("b", 60, 10), cost("c", 30, 10)], 3).unwrap();
         assert_eq!((costs.ratio(), costs.median()), (110.0 / 30.0, 3.0));
         assert_eq!(costs.0[0].case, "b");
         let text = costs.to_string();
