@@ -134,9 +134,11 @@ fn r51_the_whole_table_for_a_part_of_it() {
 
 #[test]
 fn r51_a_table_with_tables_for_a_part_of_it() {
-    let (mut s, vm, _) = pages(4);
-    let parent = s.slot(vm, IPA, 1);
-    s.begin("unmap", 1, IPA, 2).lock(1).w(parent, 0).flush_vmid().close(vm);
+    let (mut s, vm) = Scene::with_vm(Machine::TWO);
+    let ipa = IPA + 512 * PAGE;
+    s.map_run(vm, ipa, 3, 4, |word| word);
+    let parent = s.slot(vm, ipa, 1);
+    s.begin("unmap", 1, ipa, 2).lock(1).w(parent, 0).flush_vmid().close(vm);
     s.fails(&["R51"]);
 }
 
