@@ -341,12 +341,10 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         self.stored();
     }
 
-    /// Changes what the first of some live leaves says, and the others that say the same but lead elsewhere. Returns how many
-    /// of them, from the first on, say what they are to say.
+    /// Changes what the first of some live leaves says, which may become `new` in place, and the others that say the same but lead
+    /// elsewhere. Returns how many of them, from the first on, say what they are to say.
     pub(crate) fn change_alike(&mut self, run: Slots, leaf: Leaf, new: Leaf) -> u64 {
-        if leaf != new && !may_change_in_place(leaf, new) {
-            return 0;
-        }
+        debug_assert!(may_change_in_place(leaf, new), "{leaf:?} to {new:?} takes a break");
         let passed = run.change_alike(self.mmu, self.tree.codec, leaf, new);
         if leaf != new && passed != 0 {
             self.tree.stats.stores += passed;
