@@ -72,21 +72,33 @@ impl FrameList {
 
     /// Returns what is in it: frames, and chunks, with the number of frames of each.
     pub(crate) fn iter<'f>(&self, frames: &'f Frames) -> impl Iterator<Item = (Hpa, u64)> + use<'f> {
-        let from = move |head: u32| {
-            let first = (head != NONE).then(|| frames.frame(head));
-            core::iter::successors(first, |frame| frames.next(*frame))
-        };
+        let from = move |head: u32| core::iter::successors(frames.linked(head), |frame| frames.next(*frame));
         from(self.frames).map(|frame| (frame, 1)).chain(from(self.chunks).map(|first| (first, CHUNK_FRAMES)))
     }
 
     /// Returns the frame that was added last, which [`Frames::next`] leads on from, and the same of the chunks' first frames.
-    pub(crate) fn take(self, frames: &Frames) -> (Option<Hpa>, Option<Hpa>) {
-        let frame = |head: u32| (head != NONE).then(|| frames.frame(head));
-        (frame(self.frames), frame(self.chunks))
+    pub(crate) fn heads(self, frames: &Frames) -> (Option<Hpa>, Option<Hpa>) {
+        (frames.linked(self.frames), frames.linked(self.chunks))
     }
 }
 
 impl Frames {
+    /// Returns the frame that a link names.
+    fn linked(&self, link: u32) -> Option<Hpa> {
+        (link != NONE).then(|| self.frame(link))
+    }
+
+    /// Returns the frame that [`Frames::set_next`] noted.
+    pub(crate) fn next(&self, frame: Hpa) -> Option<Hpa> {
+        self.linked(self.link(frame))
+    }
+
+    /// Notes another frame in this one's record; both are in use.
+    pub(crate) fn set_next(&self, frame: Hpa, next: Option<Hpa>) {
+        let link = next.map_or(NONE, |next| self.number(next));
+        self.set_link(frame, link);
+    }
+
     /// Makes a frame the first of a list.
     fn put_before(&self, head: &mut u32, frame: Hpa) {
         self.set_link(frame, *head);
@@ -95,10 +107,7 @@ impl Frames {
 
     /// Takes the first frame out of a list.
     fn take_first(&self, head: &mut u32) -> Option<Hpa> {
-        if *head == NONE {
-            return None;
-        }
-        let frame = self.frame(*head);
+        let frame = self.linked(*head)?;
         *head = self.link(frame);
         Some(frame)
     }

@@ -484,18 +484,4 @@ impl Frames {
     pub(crate) fn set_link(&self, frame: Hpa, number: u32) {
         self.record(frame).link.store(number, Relaxed);
     }
-
-    /// Returns the frame that [`Frames::set_next`] noted.
-    pub(crate) fn next(&self, frame: Hpa) -> Option<Hpa> {
-        match self.link(frame) {
-            NONE => None,
-            number => Some(self.frame(number)),
-        }
-    }
-
-    /// Notes another frame in this one's record; both are in use.
-    pub(crate) fn set_next(&self, frame: Hpa, next: Option<Hpa>) {
-        let link = next.map_or(NONE, |next| self.number(next));
-        self.set_link(frame, link);
-    }
 }

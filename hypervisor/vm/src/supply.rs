@@ -77,7 +77,7 @@ impl<'a, M: Machine> Supply<'a, M> {
     /// Gives the frames of a list back, against the proof that no CPU can reach them.
     pub(crate) fn give_list(self, list: FrameList, _proof: Flushed) {
         self.forget_lines(list.iter(self.frames));
-        let (frame, chunk) = list.take(self.frames);
+        let (frame, chunk) = list.heads(self.frames);
         if let Some(first) = frame {
             self.give_forgotten_list(first);
         }
@@ -104,8 +104,8 @@ impl<'a, M: Machine> Supply<'a, M> {
     }
 
     /// Makes sure that nothing that a guest wrote comes to its pages once they are somebody else's: a line that is dirty in some
-    /// cache, or one that EL2 would read in place of what a guest wrote with its caches off. With FEAT_S2FWB there is none, but of memory that is not cached; and such
-    /// frames are written whole before anybody reads them again.
+    /// cache, or one that EL2 would read in place of what a guest wrote with its caches off. With FEAT_S2FWB there is none, but of
+    /// memory that is not cached; and such frames are written whole before anybody reads them again.
     fn forget_lines(self, pages: impl IntoIterator<Item = (Hpa, u64)>) {
         if self.machine.features().forced_write_back || planted::is(67) {
             return;
