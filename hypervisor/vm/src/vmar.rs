@@ -386,20 +386,15 @@ impl<'a, M: Machine> Locked<'a, M> {
 /// and blocks can show it, with the run, or with what one table of level 2 is for. A piece costs at most about as many stores as one
 /// table has entries, and no block is cut.
 fn piece_end(base: u64, run: Pages, end: u64) -> u64 {
+    const LARGEST: u64 = CHUNK_BYTES * CHUNK_FRAMES;
     if end - base <= CHUNK_BYTES {
         return end;
     }
-    uncut_end(base, run).min(end)
-}
-
-const fn uncut_end(base: u64, run: Pages) -> u64 {
-    const LARGEST: u64 = CHUNK_BYTES * CHUNK_FRAMES;
     let next = (base + 1).next_multiple_of(CHUNK_BYTES);
     let run_end = base + run.len();
     let can_be_blocks = base % CHUNK_BYTES == run.frame.0 % CHUNK_BYTES;
     if !can_be_blocks || run_end < next {
-        return next;
+        return next.min(end);
     }
-    let limit = (base + 1).next_multiple_of(LARGEST);
-    if run_end < limit { run_end } else { limit }
+    run_end.min((base + 1).next_multiple_of(LARGEST)).min(end)
 }
