@@ -410,10 +410,10 @@ fn directly_in<'r>(
     let entry = move |index: u64| Entry::of(read(table.add(8 * index)), level);
     let mut index = 0;
     core::iter::from_fn(move || {
-        let (first, start) = (entry(index % 512), index);
         if index == 512 {
             return None;
         }
+        let (first, start) = (entry(index), index);
         index += 1;
         let follows = |at: u64| match (first, entry(at)) {
             (Entry::Leaf(leaf), Entry::Leaf(next)) => leaf.moved((at - start) * level.entry_span()) == next,
