@@ -1,6 +1,7 @@
 //! Free frames that each CPU keeps for itself, so that taking one and giving one back costs no walk to what all CPUs share.
 //!
-//! Locks: a CPU's own is taken before the allocator's, and before those of the machine's, which are the last. Who finds nothing left takes what the others keep.
+//! Locks: a CPU's own is taken before the allocator's, and before those of the machine's, which are the last. Who finds nothing
+//! left takes what the others keep.
 
 use spin::Mutex;
 use vmsa::Hpa;

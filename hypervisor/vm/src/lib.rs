@@ -1,8 +1,8 @@
 //! Zircon's objects over stage-2 tables: handles, VMARs, mappings, VMOs, and the frames that they are made of. What an Arm CPU
 //! is asked for is behind [`Machine`].
 //!
-//! [`System`] is all of it; [`System::handler`] finds what carries out a guest's vendor call, [`System::fault`] serves a guest's access that
-//! the tables did not allow. [`Machine`] is what it asks of the machine, so that all of it runs on a host, unchanged.
+//! [`System`] is all of it; [`System::handler`] finds what carries out a guest's vendor call, [`System::fault`] serves a guest's
+//! access that the tables did not allow. [`Machine`] is what it asks of the machine, so that all of it runs on a host, unchanged.
 //!
 //! Nothing here allocates in a way that could abort: trees and lists are intrusive, their nodes come from frames, and running
 //! out is NO_MEMORY with everything as it was. A guest mistake is a status; a panic is a broken invariant of ours.

@@ -85,7 +85,7 @@ pub(crate) fn unwatched_hypervisor(images: &Path) -> PathBuf {
     images.join("unwatched").join(HYPERVISOR)
 }
 
-/// Returns where the hypervisor with it is built into.
+/// Returns where the hypervisor with the oracle is built into.
 pub(crate) fn hypervisor(images: &Path) -> PathBuf {
     images.join(HYPERVISOR)
 }

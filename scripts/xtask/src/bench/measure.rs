@@ -37,8 +37,9 @@ pub(crate) struct Subject {
     pub(crate) hypervisor: PathBuf,
     /// The guest that measures.
     pub(crate) guest: PathBuf,
-    /// The hypervisor with it, and the guest whose cases are booted on both.
+    /// The hypervisor with the oracle.
     pub(crate) watched: PathBuf,
+    /// The guest whose cases are booted on both.
     pub(crate) conformance: PathBuf,
     /// The CPU model.
     pub(crate) cpu: String,
