@@ -6,7 +6,8 @@ use crate::guest::{CAN_ALL, Guest, P, PLACED, R, RW};
 use crate::maps::{BUFFER, maps};
 
 const A: u64 = 0x8000_0000;
-/// Where mappings are made to use up what room for them there is: another range, of which the tables know nothing.
+/// Where mappings are made, of which each allows two things, to use up what room for them there is: another range, of which the
+/// tables know nothing.
 const FILLED: u64 = 0x9000_0000;
 /// Enough of them for every kind of bookkeeping to need another frame at some number.
 const MOST_FILLED: u64 = 140;
@@ -40,7 +41,9 @@ impl Scene {
         // The buffer of the records is there from the start, so that looking changes nothing.
         (0..8).for_each(|page| assert!(guest.store(BUFFER + page * P, 0)));
         for number in 0..filled {
-            guest.map(root, FILLED + 2 * number * P, vmo, 1);
+            let base = FILLED + 4 * number * P;
+            guest.map(root, base, vmo, 2);
+            guest.call(Call::VmarProtect, &[root, u64::from(R.bits()), base + P, P]).unwrap();
         }
         Self { guest, root, vmar, child, vmo, ballast }
     }

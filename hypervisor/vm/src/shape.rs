@@ -6,96 +6,54 @@
 
 use vmsa::Perms;
 
-use crate::region::{Protection, RegionId};
+use crate::region::{Protection, Protections, RegionId};
 use crate::space::Space;
 use crate::tree::Tree;
 
 impl Space {
-    /// Returns what is to become the protections of a new mapping at `base`, in room that was reserved.
-    pub(crate) fn protect_from(&mut self, base: u64, perms: Perms) -> Tree<Protection> {
-        let mut tree = Tree::default();
-        self.add_protection(&mut tree, base, perms);
-        tree
-    }
-
-    fn add_protection(&mut self, tree: &mut Tree<Protection>, base: u64, perms: Perms) {
+    /// Adds a change above all others, in room that was reserved.
+    fn add_change(&mut self, changes: &mut Tree<Protection>, base: u64, perms: Perms) {
         let id = self.protections.insert_reserved(Protection::new(base, perms));
-        tree.insert(&mut self.protections, id);
+        changes.insert(&mut self.protections, id);
     }
 
-    fn drop_first(&mut self, tree: &mut Tree<Protection>) {
-        if let Some(id) = tree.first(&self.protections) {
-            let base = self.protections[id].base;
-            tree.remove(&mut self.protections, base);
-            self.protections.discard(id);
-        }
+    /// Returns what is allowed behind the last of some changes, before which `before` is.
+    fn last_perms(&self, before: Perms, changes: Tree<Protection>) -> Perms {
+        changes.last(&self.protections).map_or(before, |id| self.protections[id].perms)
     }
 
-    fn first_base(&self, tree: Tree<Protection>) -> Option<u64> {
-        tree.first(&self.protections).map(|id| self.protections[id].base)
-    }
-
-    fn first_perms(&self, tree: Tree<Protection>) -> Option<Perms> {
-        tree.first(&self.protections).map(|id| self.protections[id].perms)
-    }
-
-    fn last_perms(&self, tree: Tree<Protection>) -> Option<Perms> {
-        tree.last(&self.protections).map(|id| self.protections[id].perms)
+    /// Takes what is allowed from `at` on out of a mapping's protections; returns the changes up to there, too.
+    fn divide(&mut self, all: Protections, at: u64) -> (Tree<Protection>, Protections) {
+        let (below, changes) = all.changes.split(&mut self.protections, at + 1);
+        let first = self.last_perms(all.first, below);
+        (below, Protections { first, changes })
     }
 
     /// Cuts the mapping's addresses below `base` off.
     pub(crate) fn trim_front(&mut self, id: RegionId, base: u64) {
-        let (mut below, mut rest) = self.mapping(id).protections.split(&mut self.protections, base);
-        let last = below.last(&self.protections);
-        if let Some(last) = last.filter(|_| self.first_base(rest) != Some(base)) {
-            let old_base = self.protections[last].base;
-            below.remove(&mut self.protections, old_base);
-            self.protections[last].base = base;
-            rest.insert(&mut self.protections, last);
-        }
+        let (below, protections) = self.divide(self.mapping(id).protections, base);
         below.free(&mut self.protections);
         let offset = base - self.regions[id].base;
         let mapping = self.mapping_mut(id);
-        mapping.protections = rest;
+        mapping.protections = protections;
         mapping.vmo_offset = mapping.vmo_offset.wrapping_add(offset);
         self.resize(id, base, self.regions[id].end());
     }
 
     /// Cuts the mapping's addresses from `end` on off.
     pub(crate) fn trim_back(&mut self, id: RegionId, end: u64) {
-        let (rest, above) = self.mapping(id).protections.split(&mut self.protections, end);
+        let (rest, above) = self.mapping(id).protections.changes.split(&mut self.protections, end);
         above.free(&mut self.protections);
-        self.mapping_mut(id).protections = rest;
+        self.mapping_mut(id).protections.changes = rest;
         self.resize(id, self.regions[id].base, end);
     }
 
     /// Cuts the mapping's addresses from `base` on off; returns the protections of those from `end` on, where there are any.
-    /// Room for a protection is reserved.
-    pub(crate) fn cut_out(&mut self, id: RegionId, base: u64, end: u64) -> Tree<Protection> {
-        let (below, above) = self.part(self.mapping(id).protections, end);
-        self.mapping_mut(id).protections = below;
+    pub(crate) fn cut_out(&mut self, id: RegionId, base: u64, end: u64) -> Protections {
+        let (below, above) = self.divide(self.mapping(id).protections, end);
+        self.mapping_mut(id).protections.changes = below;
         self.trim_back(id, base);
         above
-    }
-
-    /// Makes two of the protections of a mapping, which reach across `at`: those of the addresses from there on have one there.
-    /// Room for one is reserved.
-    fn part(&mut self, tree: Tree<Protection>, at: u64) -> (Tree<Protection>, Tree<Protection>) {
-        let (below, mut above) = tree.split(&mut self.protections, at);
-        let is_there = self.first_base(above) == Some(at);
-        if let Some(perms) = self.last_perms(below).filter(|_| !is_there) {
-            self.add_protection(&mut above, at, perms);
-        }
-        (below, above)
-    }
-
-    /// Puts the protections of two neighbouring ranges together, of which either may have none.
-    fn unite(&mut self, below: Tree<Protection>, above: Tree<Protection>) -> Tree<Protection> {
-        let mut above = above;
-        if self.first_perms(above) == self.last_perms(below) {
-            self.drop_first(&mut above);
-        }
-        below.join(&mut self.protections, above)
     }
 
     /// Tells whether two children of a VMAR, of which `right` is the next, are mappings that go on in each other: their addresses
@@ -109,12 +67,16 @@ impl Space {
             && (one.caps, one.placing) == (other.caps, other.placing)
     }
 
-    /// Makes one mapping of two neighbours: `left` gets what `right` has, and `right` is what is left to be removed.
+    /// Makes one mapping of two neighbours: `left` gets what `right` has, and `right` is what is left to be removed. Room for a
+    /// protection is reserved.
     pub(crate) fn append(&mut self, left: RegionId, right: RegionId) {
-        let end = self.regions[right].end();
-        let above = core::mem::take(&mut self.mapping_mut(right).protections);
-        let united = self.unite(self.mapping(left).protections, above);
-        self.mapping_mut(left).protections = united;
+        let (border, end) = (self.regions[right].base, self.regions[right].end());
+        let above = core::mem::replace(&mut self.mapping_mut(right).protections, Protections::uniform(Perms::empty()));
+        let Protections { first, mut changes } = self.mapping(left).protections;
+        if above.first != self.last_perms(first, changes) {
+            self.add_change(&mut changes, border, above.first);
+        }
+        self.mapping_mut(left).protections.changes = changes.join(&mut self.protections, above.changes);
         self.detach(right);
         self.resize(left, self.regions[left].base, end);
     }
@@ -122,23 +84,21 @@ impl Space {
     /// Gives the mapping's addresses from `base` to `end`, which lie in it, the permissions. Room for two protections is reserved,
     /// less one for each of the two that is where the mapping begins or ends.
     pub(crate) fn set_perms(&mut self, id: RegionId, base: u64, end: u64, perms: Perms) {
-        let (first, last) = (self.regions[id].base, self.regions[id].end());
-        let all = self.mapping(id).protections;
-        let (covered, after) = if end < last { self.part(all, end) } else { (all, Tree::default()) };
-        let (before, covered) = if base > first { self.part(covered, base) } else { (Tree::default(), covered) };
-        let covered = self.level(covered, base, perms);
-        let upper = self.unite(covered, after);
-        let united = self.unite(before, upper);
-        self.mapping_mut(id).protections = united;
-    }
-
-    /// Makes one protection of many, of which the first is at `base`.
-    fn level(&mut self, tree: Tree<Protection>, base: u64, perms: Perms) -> Tree<Protection> {
-        let (first, rest) = tree.split(&mut self.protections, base + 1);
-        rest.free(&mut self.protections);
-        if let Some(id) = first.root {
-            self.protections[id].perms = perms;
+        let (region_base, region_end) = (self.regions[id].base, self.regions[id].end());
+        let Protections { first, changes } = self.mapping(id).protections;
+        let (mut changes, covered) = changes.split(&mut self.protections, base);
+        let (covered, after) = covered.split(&mut self.protections, end + 1);
+        let before = self.last_perms(first, changes);
+        let at_end = self.last_perms(before, covered);
+        covered.free(&mut self.protections);
+        if base > region_base && before != perms {
+            self.add_change(&mut changes, base, perms);
         }
-        first
+        if end < region_end && at_end != perms {
+            self.add_change(&mut changes, end, at_end);
+        }
+        let changes = changes.join(&mut self.protections, after);
+        let first = if base == region_base { perms } else { first };
+        self.mapping_mut(id).protections = Protections { first, changes };
     }
 }

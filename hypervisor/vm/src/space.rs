@@ -10,7 +10,7 @@ use crate::arena::{Arena, Id};
 use crate::handles::Handles;
 use crate::links::Link;
 use crate::random::Random;
-use crate::region::{Kind, Mapping, Protection, Region, RegionId, Regions, Vmar};
+use crate::region::{Kind, Mapping, Protection, Protections, Region, RegionId, Regions, Vmar};
 use crate::spots::{Span, Wanted};
 use crate::supply::Supply;
 use crate::system::VmId;
@@ -111,32 +111,20 @@ impl Space {
 
     /// Returns the stretch of the mapping that holds `address`, which lies in it.
     pub(crate) fn stretch_at(&self, id: RegionId, address: u64) -> Stretch {
-        let (region, protections) = (&self.regions[id], &self.protections);
-        let tree = region.mapping().map(|mapping| mapping.protections);
-        let Some((tree, at)) = tree.and_then(|tree| Some((tree, tree.last_up_to(protections, address)?))) else {
-            unreachable!("an address is not in the mapping that holds it")
-        };
-        let Protection { base, perms, .. } = protections[at];
-        let next = tree.first_above(protections, base);
-        Stretch { base, end: next.map_or(region.end(), |next| protections[next].base), perms }
+        let (region, Protections { first, changes }) = (&self.regions[id], self.mapping(id).protections);
+        let (mut base, mut perms) = (region.base, first);
+        if let Some(last) = changes.last_up_to(&self.protections, address) {
+            Protection { base, perms, .. } = self.protections[last];
+        }
+        let next = changes.first_above(&self.protections, address);
+        Stretch { base, end: next.map_or(region.end(), |next| self.protections[next].base), perms }
     }
 
     /// Returns the stretches of the mapping from the one that holds `address` on, or from its first.
     pub(crate) fn stretches(&self, id: RegionId, address: u64) -> impl Iterator<Item = Stretch> {
-        let (last, tree) = (self.regions[id].end(), self.mapping(id).protections);
-        let protections = &self.protections;
-        let with_next = move |at: Id<Protection>| (at, tree.first_above(protections, protections[at].base));
-        let first = tree.last_up_to(protections, address).or_else(|| tree.first(protections));
-        core::iter::successors(first.map(with_next), move |(_, next)| next.map(with_next)).map(move |(at, next)| {
-            let Protection { base, perms, .. } = protections[at];
-            Stretch { base, end: next.map_or(last, |next| protections[next].base), perms }
-        })
-    }
-
-    /// Makes room for `count` mappings, of which each may be what is left of another.
-    pub(crate) fn reserve_mappings<M: Machine>(&mut self, supply: Supply<'_, M>, count: u32) -> Result<(), Status> {
-        self.regions.reserve(supply, count)?;
-        Ok(self.protections.reserve(supply, count)?)
+        let (base, end) = (self.regions[id].base, self.regions[id].end());
+        let at = move |address| (address < end).then(|| self.stretch_at(id, address));
+        core::iter::successors(at(address.max(base)), move |stretch| at(stretch.end))
     }
 
     /// Puts a new region in the VMAR, where there is nothing.
@@ -174,7 +162,7 @@ impl Space {
     /// Takes a mapping away that is in no VMAR any more. The VMO's note of it is the caller's to take away.
     pub(crate) fn remove_mapping(&mut self, id: RegionId) -> Id<Link> {
         let (link, protections) = (self.mapping(id).link, self.mapping(id).protections);
-        protections.free(&mut self.protections);
+        protections.changes.free(&mut self.protections);
         self.regions.discard(id);
         link
     }

@@ -14,7 +14,7 @@ use vmsa::{Dc, Features, Geometry, Hpa, Ipa, PAGE_SIZE, Perms};
 use crate::frames::{Account, Frames, MemoryRange, Use};
 use crate::loads::Loads;
 use crate::memory::Backing;
-use crate::region::{Kind, Mapping, Vmar};
+use crate::region::{Kind, Mapping, Protections, Vmar};
 use crate::space::Space;
 use crate::supply::Supply;
 use crate::told::{Owner, Taken};
@@ -198,12 +198,12 @@ impl<M: Machine> System<M> {
     /// Makes the VM's RAM and maps it, readable, writable and executable.
     fn map_new_ram(&self, supply: Supply<'_, M>, space: &mut Space, id: VmId, size: u64) -> Result<VmoId, Status> {
         let mut vmos = self.lock_vmos();
-        space.reserve_mappings(supply, 1)?;
+        space.regions.reserve(supply, 1)?;
         let ram = self.create_vmo(&mut vmos, supply, size, VmoOptions::empty(), Backing::Paged)?;
         vmos[ram].name[..RAM_NAME.len()].copy_from_slice(RAM_NAME);
         vmos.promise_links(supply, 1)?;
         let link = vmos.link(ram, id, RAM_BASE, size, 0);
-        let protections = space.protect_from(RAM_BASE, Perms::all());
+        let protections = Protections::uniform(Perms::all());
         let (caps, placing) = (Perms::all(), VmOptions::SPECIFIC);
         let mapping = Mapping { vmo: ram, vmo_offset: 0, caps, placing, protections, link };
         let root = space.root;

@@ -99,11 +99,6 @@ impl<T: Node> Tree<T> {
         found
     }
 
-    /// Returns the first node.
-    pub(crate) fn first(self, nodes: &Arena<T>) -> Option<Id<T>> {
-        core::iter::successors(self.root, |id| nodes[*id].links().left).last()
-    }
-
     /// Returns the last node.
     pub(crate) fn last(self, nodes: &Arena<T>) -> Option<Id<T>> {
         core::iter::successors(self.root, |id| nodes[*id].links().right).last()

@@ -14,10 +14,9 @@ use crate::error::out_of_tables;
 use crate::frames::{CHUNK_BYTES, CHUNK_FRAMES};
 use crate::links::Link;
 use crate::memory::{Memory, Pages};
-use crate::region::{Kind, Mapping, Protection, RegionId, Vmar};
+use crate::region::{Kind, Mapping, Protections, RegionId, Vmar};
 use crate::space::{Space, Stretch};
 use crate::system::{System, Vm, VmId};
-use crate::tree::Tree;
 use crate::vmo::VmoId;
 
 /// A VM whose space is locked.
@@ -78,7 +77,7 @@ impl<'a, M: Machine> Locked<'a, M> {
     /// Makes room for `count` mappings.
     pub(crate) fn reserve_mappings(&mut self, count: u32) -> Result<(), Status> {
         let supply = self.system.supply(self.id);
-        self.space.reserve_mappings(supply, count)?;
+        self.space.regions.reserve(supply, count)?;
         self.system.lock_vmos().promise_links(supply, count)?;
         self.promised += count;
         Ok(())
@@ -97,7 +96,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         if is_hole { self.reserve_mappings(1) } else { Ok(()) }
     }
 
-    /// Makes room for so many protections.
+    /// Makes room for so many changes of what mappings allow.
     pub(crate) fn reserve_protections(&mut self, count: u32) -> Result<(), Status> {
         Ok(self.space.protections.reserve(self.system.supply(self.id), count)?)
     }
@@ -117,8 +116,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         perms: Perms,
     ) -> RegionId {
         let link = self.link(base, size, new);
-        let protections = self.space.protect_from(base, perms);
-        self.insert_mapping(parent, base, size, new, protections, link)
+        self.insert_mapping(parent, base, size, new, Protections::uniform(perms), link)
     }
 
     fn link(&mut self, base: u64, size: u64, new: NewMapping) -> Id<Link> {
@@ -132,7 +130,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         base: u64,
         size: u64,
         new: NewMapping,
-        protections: Tree<Protection>,
+        protections: Protections,
         link: Id<Link>,
     ) -> RegionId {
         let NewMapping { vmo, vmo_offset, caps, placing } = new;

@@ -117,6 +117,8 @@ impl<M: Machine> Caller<'_, M> {
         let overwrites = options.contains(VmOptions::SPECIFIC_OVERWRITE);
         // What is overwritten may be the middle of a mapping, which takes another.
         locked.reserve_mappings(if overwrites { 2 } else { 1 })?;
+        // Where it fuses with its neighbours, what is allowed may change at both of its ends.
+        locked.reserve_protections(2)?;
         if overwrites {
             let first = locked.first_in(parent, base, size);
             locked.unmap(parent, first, base, size)?;
