@@ -53,6 +53,11 @@ fn read_features() -> CpuFeatures {
     CpuFeatures { memory, pstate }
 }
 
+/// Tells whether this CPU has instructions that change a word of memory in one step (FEAT_LSE: ID_AA64ISAR0_EL1.Atomic).
+pub(super) fn has_atomics() -> bool {
+    ID_AA64ISAR0_EL1.get() >> 20 & 0xf >= 2
+}
+
 /// Returns the nanoseconds that the machine's counter has counted.
 pub(crate) fn now_ns() -> u64 {
     const NS_PER_S: u64 = 1_000_000_000;

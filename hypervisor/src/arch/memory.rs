@@ -1,5 +1,6 @@
 //! Memory that a guest may be changing at the same time: copied word by word, never borrowed. And memory that nobody else sees.
 
+use core::arch::asm;
 use core::{array, ptr, slice};
 
 use vmsa::Hpa;
@@ -80,5 +81,26 @@ pub(super) unsafe fn fill(at: Hpa, count: u64, first: u64, step: u64) {
     for last in rest {
         *last = word;
         word += step;
+    }
+}
+
+/// Flips bits of a word that others may be changing, in one instruction, and after everything that this CPU did before.
+///
+/// # Safety
+///
+/// 1. The CPU has FEAT_LSE.
+/// 2. The word is RAM that EL2 has mapped, and is only ever accessed as an atomic.
+#[inline]
+pub(super) unsafe fn flip(at: Hpa, bits: u64) {
+    // SAFETY: (1) and (2).
+    unsafe {
+        asm!(
+            ".arch_extension lse",
+            "steorl {bits}, [{at}]",
+            ".arch_extension nolse",
+            bits = in(reg) bits,
+            at = in(reg) at.0,
+            options(nostack, preserves_flags),
+        );
     }
 }

@@ -19,11 +19,14 @@ use super::{cpu, guest, memory, per_cpu, tlb, uart};
 pub(crate) struct RealMmu {
     features: Features,
     zeroing: Zeroing,
+    /// FEAT_LSE.
+    has_atomics: bool,
 }
 
 impl RealMmu {
     pub(super) fn new() -> Self {
-        Self { features: cpu::features().memory, zeroing: Zeroing::of_this_machine() }
+        let (features, zeroing) = (cpu::features().memory, Zeroing::of_this_machine());
+        Self { features, zeroing, has_atomics: cpu::has_atomics() }
     }
 }
 
@@ -63,6 +66,18 @@ impl Mmu for RealMmu {
     #[inline]
     fn exchange(&self, at: Hpa, old: u64, new: u64) -> Result<(), u64> {
         slot(at).compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).map(drop)
+    }
+
+    #[inline]
+    fn flip(&self, at: Hpa, count: u64, change: u64) {
+        for at in (0..count).map(|number| at.add(8 * number)) {
+            if self.has_atomics {
+                // SAFETY: (1) it is there; (2) as in `slot`.
+                unsafe { memory::flip(at, change) };
+            } else {
+                slot(at).fetch_xor(change, Ordering::Release);
+            }
+        }
     }
 
     #[inline]

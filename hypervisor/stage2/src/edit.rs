@@ -76,7 +76,7 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         let (mut next, mut count) = (Some(first), 0);
         while let Some(table) = next {
             next = self.tables.next(table);
-            count += free_subtree(self.tree.codec, self.mmu, self.tables, table, level);
+            count += free_subtree(self.mmu, self.tables, table, level);
         }
         count
     }

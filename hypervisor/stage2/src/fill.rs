@@ -41,7 +41,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let Some(address) = table.address else { return result.map(|()| None) };
         self.tables.set_live_entries(address, table.entries as u16);
         if let Err(error) = result {
-            self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, address, level);
+            self.tree.stats.tables -= free_subtree(self.mmu, self.tables, address, level);
             return Err(error);
         }
         Ok(Some(address))
@@ -85,7 +85,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let address = match self.table_for(table, false) {
             Ok(address) => address,
             Err(error) => {
-                self.tree.stats.tables -= free_subtree(self.tree.codec, self.mmu, self.tables, child, below);
+                self.tree.stats.tables -= free_subtree(self.mmu, self.tables, child, below);
                 return Err(error);
             }
         };

@@ -38,10 +38,10 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Gives the groups that `part` has a part in their hint, where their members say the same. `entries` are the table's.
     pub(crate) fn hint_groups(&mut self, entries: Slots, part: IpaRange) {
         let (base, shift) = (entries.span().start.0, entries.first.level().shift());
-        let start = (part.start.0 - base) >> shift & !(GROUP - 1);
-        let end = (part.end.0 - base - 1) >> shift;
-        let mut group = Slots { first: entries.first.after(start), count: GROUP };
-        for _ in start / GROUP..=end / GROUP {
+        let first = (part.start.0 - base) >> shift & !(GROUP - 1);
+        let last = (part.end.0 - base - 1) >> shift;
+        let mut group = Slots { first: entries.first.after(first), count: GROUP };
+        for _ in first / GROUP..last / GROUP + 1 {
             if group.may_be_one(self.mmu) {
                 self.hint_if_alike(group);
             }

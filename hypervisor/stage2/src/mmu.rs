@@ -38,6 +38,17 @@ pub trait Mmu {
     /// The descriptor says something else: that.
     fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64>;
 
+    /// Flips the bits `change` of `count` adjacent live descriptors, each in one step as [`Mmu::exchange`] does. A walk that sets a
+    /// flag of theirs meanwhile sets none of these.
+    fn flip(&self, slot: Hpa, count: u64, change: u64) {
+        for slot in (0..count).map(|number| slot.add(8 * number)) {
+            let mut raw = self.read(slot);
+            while let Err(now) = self.exchange(slot, raw, raw ^ change) {
+                raw = now;
+            }
+        }
+    }
+
     /// Issues an invalidation for the VMID that is in effect on this CPU.
     fn tlbi(&self, op: Tlbi, scope: Scope);
 

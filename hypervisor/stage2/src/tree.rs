@@ -2,7 +2,7 @@
 
 use vmsa::{Attributes, BbmLevel, Codec, Entry, Features, Geometry, Hpa, Ipa, Level, PAGE_SHIFT, Vmid, vttbr};
 
-use crate::change::{Place, Slots};
+use crate::change::Slots;
 use crate::walk::Walker;
 use crate::{Mmu, Stats, Tables};
 
@@ -113,15 +113,12 @@ impl Stage2 {
 }
 
 /// Gives back everything below `table`, a table of `level` that no CPU can reach any more, and the table itself.
-pub(crate) fn free_subtree<M: Mmu, T: Tables>(codec: Codec, mmu: &M, tables: &mut T, table: Hpa, level: Level) -> u64 {
+pub(crate) fn free_subtree<M: Mmu, T: Tables>(mmu: &M, tables: &mut T, table: Hpa, level: Level) -> u64 {
     let mut freed = 1;
     if let Some(below) = level.next() {
         let entries = Slots::of_table(table, level, Ipa(0), false);
-        for slot in entries.said(mmu, u64::from(tables.live_entries(table))) {
-            if let Place::Table(_, child) = slot.look(mmu, codec) {
-                freed += free_subtree(codec, mmu, tables, child, below);
-            }
-        }
+        let live = u64::from(tables.live_entries(table));
+        entries.for_each_table(mmu, live, |child| freed += free_subtree(mmu, tables, child, below));
     }
     tables.free(table);
     freed

@@ -7,7 +7,7 @@ use bitflags::bitflags;
 use crate::{DirtyLevel, Features, Hpa, Level};
 
 const VALID: u64 = Codec::VALID;
-const TABLE_OR_PAGE: u64 = 1 << 1;
+const TABLE_OR_PAGE: u64 = Codec::TABLE_OR_PAGE;
 const MEM_ATTR_SHIFT: u32 = 2;
 const MEM_ATTR_MASK: u64 = 0xf << MEM_ATTR_SHIFT;
 const S2AP_READ: u64 = 1 << 6;
@@ -154,6 +154,8 @@ pub struct Codec {
 impl Codec {
     /// Bit 0 of a descriptor: without it the other bits mean nothing to the hardware.
     pub const VALID: u64 = 1;
+    /// Bit 1 of a descriptor: above level 3, a valid one without it leads to no table.
+    pub const TABLE_OR_PAGE: u64 = 1 << 1;
     /// The bits that tell a leaf, a table and nothing from each other.
     pub const KIND: u64 = VALID | TABLE_OR_PAGE;
     /// The bit of a leaf that is one of a group.

@@ -11,7 +11,7 @@ use crate::{Bench, Work};
 /// Numbers of pages of 4 KiB.
 const PAGES: &[u64] = &[1, 16, 512, 4096, 65536];
 /// Numbers of blocks of 2 MiB.
-const BLOCKS: &[u64] = &[1, 8, 128];
+const BLOCKS: &[u64] = &[1, 8, 128, 512];
 const ONE: &[u64] = &[1];
 
 /// What no call has.
@@ -84,7 +84,13 @@ fn map(bench: &Bench, n: u64) -> Result<Cost> {
 
 fn protect(bench: &Bench, n: u64) -> Result<Cost> {
     let field = Field::filled(bench, Shape::Pages, n * PAGE_SIZE)?;
-    bench.meter.measure(|| field.region.protect(VmOptions::PERM_READ, field.base, field.len_bytes))
+    let cost = bench.meter.measure(|| field.region.protect(VmOptions::PERM_READ, field.base, field.len_bytes))?;
+    let is_writable = |page| probe::store(field.base + page * PAGE_SIZE, 1).is_ok();
+    // Some of them, the last too: each takes a fault.
+    match (0..n).step_by(509).chain([n - 1]).any(is_writable) {
+        true => Err(Status::BAD_STATE),
+        false => Ok(cost),
+    }
 }
 
 fn decommit(bench: &Bench, n: u64) -> Result<Cost> {

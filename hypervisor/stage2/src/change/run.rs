@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use vmsa::{Attributes, Codec, DirtyLevel, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level};
+use vmsa::{Attributes, Codec, Dirty, DirtyLevel, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level};
 
 use super::{GROUP, Slot, said};
 use crate::{Mmu, Order, spoiled};
@@ -84,10 +84,19 @@ impl Slots {
         (0..self.count).map(|number| u64::from(mmu.read(self.address(number)) & Codec::KIND == kind)).sum()
     }
 
-    /// Returns the first `most` of the entries that say something.
-    pub(crate) fn said(self, mmu: &impl Mmu, most: u64) -> impl Iterator<Item = Slot> {
-        let is_said = move |number: &u64| mmu.read(self.address(*number)) != 0;
-        (0..self.count).filter(is_said).take(most as usize).map(move |number| self.first.after(number))
+    /// Hands over the tables that the entries of a whole table lead to, or will after an invalidation; `live` of the entries say
+    /// something. Of eight that lead to none no more is asked: 5 instructions an entry and not 18.
+    pub(crate) fn for_each_table(self, mmu: &impl Mmu, live: u64, found: impl FnMut(Hpa)) {
+        let (mut found, mut live) = (found, live);
+        let (mut slot, end) = (self.first.address, self.address(self.count));
+        while live > 0 && slot < end {
+            let eight: [u64; 8] = core::array::from_fn(|number| mmu.read(slot.add(8 * number as u64)));
+            if eight.iter().fold(0, |all, raw| all | raw) & Codec::TABLE_OR_PAGE != 0 {
+                eight.iter().filter_map(|raw| Codec::table(said(*raw), self.first.level)).for_each(&mut found);
+            }
+            live = live.saturating_sub(eight.iter().map(|raw| u64::from(*raw != 0)).sum());
+            slot = slot.add(64);
+        }
     }
 
     /// Returns the entries from the first on that say nothing.
@@ -162,6 +171,8 @@ impl Slots {
     /// say what it does, but for where they lead. Returns how many that are.
     pub(crate) fn change_alike(self, mmu: &impl Mmu, codec: Codec, old: Leaf, new: Leaf) -> u64 {
         let level = self.first.level;
+        // Of a leaf that is to become dirty at the first store, a walk sets what a change of permissions sets too.
+        let is_for_walks = old.attributes.accessed != new.attributes.accessed || old.attributes.dirty == Dirty::Clean;
         let (old, new) = (codec.encode(Entry::Leaf(old), level), codec.encode(Entry::Leaf(new), level));
         let (meaning, change) = (!Codec::output_bits(level), old ^ new);
         let is_alike = |raw: u64| (raw ^ old) & meaning == 0;
@@ -169,11 +180,14 @@ impl Slots {
         if change == 0 {
             return self.count_while(|slot| is_alike(mmu.read(slot)));
         }
-        if self.may_be_updated(mmu) {
+        if self.may_be_updated(mmu) && is_for_walks {
             return self.count_while(|slot| {
                 let raw = mmu.read(slot);
                 is_alike(raw) && mmu.exchange(slot, raw, raw ^ change).is_ok()
             });
+        }
+        if self.may_be_updated(mmu) {
+            return self.flip_alike(mmu, old, meaning, change);
         }
         self.count_while(|slot| {
             let raw = mmu.read(slot);
@@ -182,6 +196,24 @@ impl Slots {
                 true
             }
         })
+    }
+
+    /// Flips the bits `change` of all entries from the first on that say `like` in the bits `meaning`. Returns how many that are.
+    /// Eight are compared, and then changed, at a time: 6 instructions an entry and not 13.
+    fn flip_alike(self, mmu: &impl Mmu, like: u64, meaning: u64, change: u64) -> u64 {
+        let unlike = |slot: Hpa| (mmu.read(slot) ^ like) & meaning;
+        let are_alike =
+            |first: Hpa| (0..8).fold(0, |all, number| all | mmu.read(first.add(8 * number)) ^ like) & meaning == 0;
+        let (mut slot, end) = (self.first.address, self.address(self.count));
+        while slot.add(64) <= end && are_alike(slot) {
+            mmu.flip(slot, 8, change);
+            slot = slot.add(64);
+        }
+        while slot < end && unlike(slot) == 0 {
+            mmu.flip(slot, 1, change);
+            slot = slot.add(8);
+        }
+        (slot.0 - self.first.address.0) / 8
     }
 
     /// Returns how many entries there are from the first on for which `step` holds, which is asked of one after the other.

@@ -142,7 +142,7 @@ impl<M: Mmu, T: Tables> Visitor for Forget<'_, '_, M, T> {
             Place::Prepared(prepared) => {
                 let (mmu, codec) = (self.edit.mmu, self.edit.tree.codec);
                 if let Some((table, level)) = prepared.forget(mmu, codec) {
-                    self.edit.tree.stats.tables -= free_subtree(codec, mmu, self.edit.tables, table, level);
+                    self.edit.tree.stats.tables -= free_subtree(mmu, self.edit.tables, table, level);
                 }
             }
             Place::Table(held, table) => return Ok(Next::Descend(held.via(table))),
