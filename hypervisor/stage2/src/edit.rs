@@ -110,7 +110,8 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
             return 0;
         }
         let first = self.block_span(range.start, &changes);
-        let second = self.block_span(range.end, &changes).filter(|block| first != Some(*block));
+        let is_in_first = first.is_some_and(|(span, _)| range.end < span.end);
+        let second = if is_in_first { None } else { self.block_span(range.end, &changes) };
         first.into_iter().chain(second).map(|(span, level)| tables_for(span, level, span.intersection(range))).sum()
     }
 
@@ -343,9 +344,9 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
 
     /// Changes what the first of some live leaves says, which may become `new` in place, and the others that say the same but lead
     /// elsewhere. Returns how many of them, from the first on, say what they are to say.
-    pub(crate) fn change_alike(&mut self, run: Slots, leaf: Leaf, new: Leaf) -> u64 {
+    pub(crate) fn change_alike(&mut self, run: Slots, first: &Live, leaf: Leaf, new: Leaf) -> u64 {
         debug_assert!(may_change_in_place(leaf, new), "{leaf:?} to {new:?} takes a break");
-        let passed = run.change_alike(self.mmu, self.tree.codec, leaf, new);
+        let passed = run.change_alike(self.mmu, self.tree.codec, first, leaf, new);
         if leaf != new && passed != 0 {
             self.tree.stats.stores += passed;
             self.note_change(run.part(0..passed), leaf, new);

@@ -11,16 +11,11 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Fills a table with what a block says at `slot`. `part` is about to change: it has no groups.
     pub(crate) fn fill_from_block(&self, table: Hpa, slot: Slot, block: Leaf, part: IpaRange) {
         let Some(level) = slot.level().next() else { return };
-        let span = level.entry_span();
-        let base = slot.span().start.0;
-        let first = (part.start.0 - base) / span;
-        let end = (part.end.0 - base).div_ceil(span);
-        let attributes = spoiled::inherited(block.attributes);
         let entries = Slots::of_table(table, spoiled::split_level(level), slot.span().start, false);
-        for (from, to, may_hint) in [(0, first, true), (first, end, false), (end, entries.count, true)] {
-            let output = block.output.add(from * span + if planted::is(118) { PAGE_SIZE } else { 0 });
-            self.write_leaves(entries.part(from..to), Leaf { output, attributes }, may_hint);
-        }
+        let changing = entries.numbers_touching(part);
+        let output = if planted::is(118) { block.output.add(PAGE_SIZE) } else { block.output };
+        let leaf = Leaf { output, attributes: spoiled::inherited(block.attributes) };
+        entries.fill_around(self.mmu, self.tree.codec, leaf, self.may_group(leaf.attributes), changing);
     }
 
     /// Writes adjacent leaves to entries that nobody can reach.

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use vmsa::{Attributes, Codec, Dirty, DirtyLevel, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level};
 
-use super::{GROUP, Slot, said};
+use super::{GROUP, Live, Slot, said};
 use crate::{Mmu, Order, spoiled};
 
 /// Adjacent entries of one table.
@@ -59,6 +59,13 @@ impl Slots {
         let (base, shift) = (self.first.ipa.0, self.first.level.shift());
         let start = (range.start.0 - base).next_multiple_of(1 << shift) >> shift;
         start..(range.end.0 - base) >> shift
+    }
+
+    /// Returns the numbers of the entries that lie in `range` as a whole or in part.
+    pub(crate) const fn numbers_touching(self, range: IpaRange) -> Range<u64> {
+        let (base, shift) = (self.first.ipa.0, self.first.level.shift());
+        let end = (range.end.0 - base).next_multiple_of(1 << shift) >> shift;
+        (range.start.0 - base) >> shift..end
     }
 
     const fn address(self, number: u64) -> Hpa {
@@ -167,14 +174,14 @@ impl Slots {
         number
     }
 
-    /// Changes what the first of the entries says from `old` to `new`, which leads to the same place, and all that follow and
-    /// say what it does, but for where they lead. Returns how many that are.
-    pub(crate) fn change_alike(self, mmu: &impl Mmu, codec: Codec, old: Leaf, new: Leaf) -> u64 {
+    /// Changes what the first of the entries, `live`, says from `old` to `new`, which leads to the same place, and all that follow
+    /// and say what it does, but for where they lead. Returns how many that are.
+    pub(crate) fn change_alike(self, mmu: &impl Mmu, codec: Codec, live: &Live, old: Leaf, new: Leaf) -> u64 {
         let level = self.first.level;
         // Of a leaf that is to become dirty at the first store, a walk sets what a change of permissions sets too.
         let is_for_walks = old.attributes.accessed != new.attributes.accessed || old.attributes.dirty == Dirty::Clean;
-        let (old, new) = (codec.encode(Entry::Leaf(old), level), codec.encode(Entry::Leaf(new), level));
-        let (meaning, change) = (!Codec::output_bits(level), old ^ new);
+        let change = if old == new { 0 } else { live.raw ^ codec.encode(Entry::Leaf(new), level) };
+        let (old, meaning) = (live.raw, !Codec::output_bits(level));
         let is_alike = |raw: u64| (raw ^ old) & meaning == 0;
         // Each case has a loop of its own: 13 instructions an entry, and not 15.
         if change == 0 {
@@ -252,13 +259,18 @@ impl Slots {
             return None;
         }
         let first = said(mmu.read(self.first.address)) & !Codec::CONTIGUOUS;
-        let Entry::Leaf(leaf) = codec.decode(first, level) else { return None };
         let is_like_first = |number: u64| {
             let unlike = |raw: u64| (raw ^ (first + (number << shift))) & spoiled::merged() & !Codec::CONTIGUOUS != 0;
             let raw = mmu.read(self.address(number));
             !unlike(raw) || !unlike(said(raw))
         };
-        (is_like_first(doubtful) && (0..self.count).all(is_like_first)).then_some(leaf)
+        if !is_like_first(doubtful) || !(0..self.count).all(is_like_first) {
+            return None;
+        }
+        match codec.decode(first, level) {
+            Entry::Leaf(leaf) => Some(leaf),
+            _ => None,
+        }
     }
 
     /// Writes adjacent leaves to entries that no walk reaches, the first of them `leaf`, with the hint in groups that are whole
@@ -266,6 +278,17 @@ impl Slots {
     pub(crate) fn fill(self, mmu: &impl Mmu, codec: Codec, leaf: Leaf, may_hint: bool) {
         for (part, raw) in self.worded(codec, leaf, may_hint) {
             mmu.fill(part.first.address, part.count, raw, part.first.level.entry_span());
+        }
+    }
+
+    /// The same for a whole table, but for the hint in groups in which entries are about to change.
+    pub(crate) fn fill_around(self, mmu: &impl Mmu, codec: Codec, leaf: Leaf, may_hint: bool, changing: Range<u64>) {
+        let Slot { address, level, .. } = self.first;
+        let (raw, span) = (codec.encode(Entry::Leaf(leaf), level), level.entry_span());
+        let hint = if may_hint { Codec::CONTIGUOUS } else { 0 };
+        let (start, end) = (changing.start / GROUP * GROUP, changing.end.next_multiple_of(GROUP));
+        for (from, to, hint) in [(0, start, hint), (start, end, 0), (end, self.count, hint)] {
+            mmu.fill(address.add(8 * from), to - from, (raw + from * span) | hint, span);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use vmsa::{Attributes, Codec, Hpa, Ipa, IpaRange, Leaf, Perms};
 
-use crate::change::{Held, Place, Slots, Via};
+use crate::change::{Held, Place, Slot, Slots, Via};
 use crate::edit::{Edit, OutOfTables};
 use crate::gather::Flushed;
 use crate::walk::{Done, Next, Visitor};
@@ -139,19 +139,19 @@ impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
     /// Changes what the first entry says, and the others that say the same, unless what they are to say depends on where they
     /// lead; returns how many that are. Groups are left alone.
     fn change_alike(&mut self, run: Slots) -> u64 {
-        let Place::Leaf(held @ Held::Live(_), leaf) = self.edit.look(run.first) else { return 0 };
+        let Place::Leaf(Held::Live(first), leaf) = self.edit.look(run.first) else { return 0 };
         let run = if let Goal::Owned { .. } = self.goal { run.part(0..1) } else { run };
-        let new = self.wanted(&held, leaf);
+        let new = self.wanted(first.slot(), leaf);
         if new != leaf && leaf.attributes.contiguous {
             return 0;
         }
-        let passed = self.edit.change_alike(run, leaf, new);
+        let passed = self.edit.change_alike(run, &first, leaf, new);
         self.has_changed |= new != leaf && passed != 0;
         passed
     }
 
-    fn wanted(&self, held: &Held, leaf: Leaf) -> Leaf {
-        self.goal.at(self.edit.tree.codec, leaf, Some(held.slot().span().start))
+    fn wanted(&self, slot: Slot, leaf: Leaf) -> Leaf {
+        self.goal.at(self.edit.tree.codec, leaf, Some(slot.span().start))
     }
 
     fn leaf(&mut self, held: Held, leaf: Leaf, part: IpaRange) -> Result<Next, OutOfTables> {
@@ -162,7 +162,7 @@ impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
         if part != held.slot().span() {
             return self.edit.split(held, leaf, part).map(Next::Descend);
         }
-        let Attributes { perms, shared, .. } = self.wanted(&held, leaf).attributes;
+        let Attributes { perms, shared, .. } = self.wanted(held.slot(), leaf).attributes;
         let changed = |leaf: Leaf| Leaf { attributes: Attributes { perms, shared, ..leaf.attributes }, ..leaf };
         self.edit.change(held, leaf, changed);
         Ok(Next::Same)
@@ -179,7 +179,7 @@ impl<M: Mmu, T: Tables> Visitor for Protect<'_, '_, M, T> {
     fn visit(&mut self, place: Place, part: IpaRange) -> Result<Next, OutOfTables> {
         match place {
             Place::Table(held, table) => Ok(Next::Descend(held.via(table))),
-            Place::Leaf(held, leaf) if self.wanted(&held, leaf) != leaf => self.leaf(held, leaf, part),
+            Place::Leaf(held, leaf) if self.wanted(held.slot(), leaf) != leaf => self.leaf(held, leaf, part),
             Place::Vacant(_) | Place::Prepared(_) | Place::Leaf(..) => Ok(Next::Same),
         }
     }
