@@ -142,6 +142,9 @@ impl Slot {
 
     /// Returns what the entry is, which was read as `raw`.
     pub(crate) fn found(self, raw: u64, codec: Codec) -> Place {
+        if raw == 0 {
+            return Place::Vacant(Vacant(self));
+        }
         let held = if raw & Codec::VALID != 0 && self.is_linked {
             Held::Live(Live { slot: self, raw })
         } else {

@@ -182,7 +182,7 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
 
     /// Gives entries that say nothing adjacent leaves for a meaning, of which `leaf` is the first.
     pub(crate) fn make_leaves(&mut self, vacant: Vacancies, leaf: Leaf) -> Done {
-        let (leaf, count) = (self.sayable(leaf), vacant.count());
+        let (leaf, count) = (self.tree.sayable(leaf), vacant.count());
         vacant.make(self.mmu, self.tree.codec, leaf, self.may_group(leaf.attributes));
         self.tree.stats.stores += count;
         self.gather.publish();

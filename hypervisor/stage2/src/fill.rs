@@ -5,7 +5,7 @@ use vmsa::{Attributes, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZ
 use crate::change::{Slot, Slots};
 use crate::edit::{Edit, OutOfTables};
 use crate::tree::free_subtree;
-use crate::{Mmu, Order, Run, Tables, spoiled};
+use crate::{Mmu, Order, Run, Stage2, Tables, spoiled};
 
 impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Fills a table with what a block says at `slot`. `part` is about to change: it has no groups.
@@ -60,7 +60,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
                 (Some((leaf, count)), _) => {
                     let address = self.table_for(table, count == ENTRIES as u64)?;
                     let entries = Slots { first: Slot::of(address, level, at, false), count };
-                    self.write_leaves(entries, self.sayable(leaf), true);
+                    self.write_leaves(entries, self.tree.sayable(leaf), true);
                     table.entries += count;
                     at.add(count * span)
                 }
@@ -103,9 +103,12 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         table.address = Some(address);
         Ok(address)
     }
+}
 
+impl Stage2 {
+    /// Returns the leaf as this machine can say it.
     pub(crate) fn sayable(&self, leaf: Leaf) -> Leaf {
-        let attributes = self.tree.codec.sayable(leaf.attributes);
+        let attributes = self.codec.sayable(leaf.attributes);
         Leaf { attributes: Attributes { accessed: attributes.accessed && !planted::is(77), ..attributes }, ..leaf }
     }
 }

@@ -117,14 +117,13 @@ impl<'m, M: Mmu> Walker<'m, M> {
         let mut level = self.geometry.start();
         let number = ipa.0 / level.table_span();
         let mut table = self.root.add(number * PAGE_SIZE);
-        loop {
-            let slot = Slot::of(table, level, ipa, true);
-            let raw = self.mmu.read(slot.address());
-            match (Codec::table(raw, level), level.next()) {
-                (Some(child), Some(below)) => (table, level) = (child, below),
-                _ => return (slot, raw),
-            }
+        while let Some(below) = level.next() {
+            let raw = self.mmu.read(table.add(8 * level.index(ipa) as u64));
+            let Some(child) = Codec::table(raw, level) else { return (Slot::of(table, level, ipa, true), raw) };
+            (table, level) = (child, below);
         }
+        let slot = Slot::of(table, level, ipa, true);
+        (slot, self.mmu.read(slot.address()))
     }
 
     /// Returns the entries for a range of whole pages, if they stand in one table of the last level.

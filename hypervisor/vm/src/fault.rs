@@ -2,13 +2,15 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use stage2::Touched;
+use stage2::{Stage2, Touched};
 use vmsa::{Access, Attributes, FaultKind, Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE, Perms};
 
 use crate::error::out_of_tables;
 use crate::frames::{CHUNK_BYTES, Frames};
 use crate::memory::{Memory, MemoryId, Pages};
+use crate::region::RegionId;
 use crate::space::{Space, Stretch};
+use crate::supply::Supply;
 use crate::system::{System, VmId};
 use crate::told::Work;
 use crate::vmo::Vmos;
@@ -38,6 +40,16 @@ struct Shown {
     stretch: Stretch,
 }
 
+impl Shown {
+    /// Checks as Zircon does: the mapping's permissions, the VMO's size.
+    fn check(&self, needed: Perms) -> Result<(), Status> {
+        if !self.stretch.perms.contains(needed) {
+            return Err(Status::NOT_FOUND);
+        }
+        if (self.view.0..self.view.1).contains(&self.number) { Ok(()) } else { Err(Status::OUT_OF_RANGE) }
+    }
+}
+
 /// What an access wants that faulted.
 #[derive(Clone, Copy)]
 struct Wish {
@@ -59,7 +71,10 @@ impl<M: Machine> System<M> {
                 self.tree(id).drop_local(&self.machine);
                 Fault::Spurious
             }
-            _ => self.serve_access(id, &Wish { ipa: ipa.page_base(), needed: needed(access), kind }),
+            _ => {
+                let wish = Wish { ipa: ipa.page_base(), needed: needed(access), kind };
+                self.serve_access(id, &wish).unwrap_or_else(|status| self.refuse(id, &wish, status))
+            }
         };
         let count = match outcome {
             Fault::Served => &vm.faults.served,
@@ -72,40 +87,32 @@ impl<M: Machine> System<M> {
 
     /// Serves an access that says which page it wants. What becomes of other mappings of the page, where it is new, is work of its
     /// own, and comes before.
-    fn serve_access(&self, id: VmId, wish: &Wish) -> Fault {
-        let space = self.vm(id).space.lock();
+    ///
+    /// # Errors
+    ///
+    /// Nothing allows the access, or there is no memory for the page.
+    fn serve_access(&self, id: VmId, wish: &Wish) -> Result<Fault, Status> {
+        let mut space = self.vm(id).space.lock();
         let mut vmos = self.lock_vmos();
-        let found = self.find_page(id, &space, &mut vmos, wish);
-        if wish.kind == FaultKind::Permission
-            && let Ok((shown, page)) = &found
-            && self.own_around(id, &vmos[shown.memory], shown, *page, wish)
-        {
-            return Fault::Served;
+        let mapping = space.mapping_of_fault(wish.ipa.0).ok_or(Status::NOT_FOUND)?;
+        let shown = shown(&space, &vmos, mapping, wish.ipa);
+        shown.check(wish.needed)?;
+        let frame = self.frame_for(id, &mut vmos, &shown, wish.needed)?;
+        let memory = &vmos[shown.memory];
+        let is_shared = frame.is_none_or(|frame| memory.is_shared(&self.frames, frame));
+        let page = (frame.unwrap_or(self.zeros), memory.attributes(shown.stretch.perms, is_shared));
+        if wish.kind == FaultKind::Permission && self.own_around(id, memory, &shown, page, wish) {
+            return Ok(Fault::Served);
         }
-        let enter = || match &found {
-            Ok((shown, page)) => self.enter(id, &vmos[shown.memory], shown, *page, wish),
-            Err(status) => Err(*status),
-        };
-        self.operate(Work::Fault, id, IpaRange::page(wish.ipa), None, enter).unwrap_or(Fault::Abort)
+        let enter = || self.enter(id, memory, &shown, page, wish);
+        Ok(self.operate(Work::Fault, id, IpaRange::page(wish.ipa), None, enter).unwrap_or(Fault::Abort))
     }
 
-    /// Checks as Zircon does: a mapping, its permissions, the VMO's size, the page.
-    fn find_page(
-        &self,
-        id: VmId,
-        space: &Space,
-        vmos: &mut Vmos,
-        wish: &Wish,
-    ) -> Result<(Shown, (Hpa, Attributes)), Status> {
-        let shown = shown(space, vmos, wish.ipa).ok_or(Status::NOT_FOUND)?;
-        if !shown.stretch.perms.contains(wish.needed) {
-            return Err(Status::NOT_FOUND);
-        }
-        if !(shown.view.0..shown.view.1).contains(&shown.number) {
-            return Err(Status::OUT_OF_RANGE);
-        }
-        let page = self.page_for(id, vmos, &shown, wish.needed)?;
-        Ok((shown, page))
+    /// Tells of an access that is not served.
+    #[cold]
+    fn refuse(&self, id: VmId, wish: &Wish, status: Status) -> Fault {
+        let refused = self.operate(Work::Fault, id, IpaRange::page(wish.ipa), None, || Err(status));
+        refused.unwrap_or(Fault::Abort)
     }
 
     /// Has the tables allow the access.
@@ -117,47 +124,55 @@ impl<M: Machine> System<M> {
         page: (Hpa, Attributes),
         wish: &Wish,
     ) -> Result<Fault, Status> {
-        if let Some(outcome) = self.find_served(id, wish) {
-            return Ok(outcome);
-        }
+        let Wish { ipa, needed, kind } = *wish;
         if page.1.perms.contains(Perms::EXECUTE) {
             self.machine.sync_instructions();
         }
-        if wish.kind == FaultKind::Translation && self.map_around(id, memory, shown, wish) {
+        let (mut tree, mut supply) = (self.tree(id), self.supply(id));
+        let around = if kind == FaultKind::Translation { around(&self.frames, memory, shown, ipa) } else { None };
+        let touched = match around {
+            Some(_) => tree.touch(&self.machine, ipa, needed),
+            None => tree.touch_or_map(&self.machine, &mut supply, ipa, needed, page),
+        };
+        match touched {
+            Touched::Marked | Touched::Mapped => return Ok(Fault::Served),
+            Touched::Already => return Ok(self.already(&mut tree, wish)),
+            Touched::No => {}
+        }
+        let perms = shown.stretch.perms;
+        if around.is_some_and(|around| self.map_around(&mut tree, &mut supply, memory, &around, perms))
+            && tree.touch(&self.machine, ipa, needed) != Touched::No
+        {
             return Ok(Fault::Served);
         }
-        let mapped = self.tree(id).map_page(&self.machine, &mut self.supply(id), wish.ipa, page);
+        let mapped = tree.map_page(&self.machine, &mut supply, ipa, page);
         mapped.map(|_| Fault::Served).map_err(out_of_tables)
     }
 
-    /// Returns how the fault ends where the tables have what it needs.
-    fn find_served(&self, id: VmId, wish: &Wish) -> Option<Fault> {
-        let Wish { ipa, needed, kind } = *wish;
-        let mut tree = self.tree(id);
-        match tree.touch(&self.machine, ipa, needed) {
-            Touched::No => None,
-            Touched::Marked => Some(Fault::Served),
-            Touched::Already if planted::is(47) && kind == FaultKind::Translation => Some(Fault::Abort),
-            Touched::Already if planted::is(79) && kind == FaultKind::Permission => Some(Fault::Abort),
-            Touched::Already => {
-                // What is invalid, or has no access flag, is in no TLB; what allows less may be, and would fault for ever.
-                if kind == FaultKind::Permission {
-                    tree.refresh(&self.machine, ipa);
-                }
-                Some(Fault::Spurious)
-            }
+    /// Returns how the fault ends where the tables allowed the access before.
+    fn already(&self, tree: &mut Stage2, wish: &Wish) -> Fault {
+        match wish.kind {
+            FaultKind::Translation if planted::is(47) => return Fault::Abort,
+            FaultKind::Permission if planted::is(79) => return Fault::Abort,
+            // What is invalid, or has no access flag, is in no TLB; what allows less may be, and would fault for ever.
+            FaultKind::Permission => tree.refresh(&self.machine, wish.ipa),
+            _ => {}
         }
+        Fault::Spurious
     }
 
-    /// Enters what is there around `ipa` as far as one entry, or one contiguous group, can show it. Tells whether the access is
-    /// allowed then.
+    /// Enters what is there around a page, in one entry, or one contiguous group. Tells whether it did.
     #[inline(never)]
-    fn map_around(&self, id: VmId, memory: &Memory, shown: &Shown, wish: &Wish) -> bool {
-        let Some(around) = around(&self.frames, memory, shown, wish.ipa) else { return false };
-        let source = memory.shown_at(&self.frames, around.range, around.pages.number, shown.stretch.perms);
-        let mut tree = self.tree(id);
-        let mapped = tree.map(&self.machine, &mut self.supply(id), around.range, source);
-        mapped.is_ok() && tree.touch(&self.machine, wish.ipa, wish.needed) != Touched::No
+    fn map_around(
+        &self,
+        tree: &mut Stage2,
+        supply: &mut Supply<'_, M>,
+        memory: &Memory,
+        around: &Around,
+        perms: Perms,
+    ) -> bool {
+        let source = memory.shown_at(&self.frames, around.range, around.pages.number, perms);
+        tree.map(&self.machine, supply, around.range, source).is_ok()
     }
 
     /// Allows what the mapping allows around `ipa`, after a permission fault, where pages were shared when they were entered and
@@ -193,19 +208,17 @@ impl<M: Machine> System<M> {
         }
     }
 
-    /// Returns what the access finds: the page, a new one for a store, the shared page of zeros for anything else.
-    fn page_for(&self, id: VmId, vmos: &mut Vmos, shown: &Shown, needed: Perms) -> Result<(Hpa, Attributes), Status> {
-        let page = match needed.contains(Perms::WRITE) {
+    /// Returns the frame that the access finds: the page's, a new one for a store, and none where it may have the page of zeros.
+    fn frame_for(&self, id: VmId, vmos: &mut Vmos, shown: &Shown, needed: Perms) -> Result<Option<Hpa>, Status> {
+        let frame = match needed.contains(Perms::WRITE) {
             true => Some(self.page_for_write(vmos, shown.memory, shown.number)?),
             false => vmos[shown.memory].page(shown.number),
         };
-        let page = self.another_frame(id, vmos).or(page);
-        if page.is_none() {
+        let frame = self.another_frame(id, vmos).or(frame);
+        if frame.is_none() {
             vmos[shown.memory].map_zeros();
         }
-        let memory = &vmos[shown.memory];
-        let is_shared = page.is_none_or(|frame| memory.is_shared(&self.frames, frame));
-        Ok((page.unwrap_or(self.zeros), memory.attributes(shown.stretch.perms, is_shared)))
+        Ok(frame)
     }
 }
 
@@ -217,18 +230,18 @@ const fn needed(access: Access) -> Perms {
     }
 }
 
-/// Returns which page of which memory a mapping shows at `ipa`, and what it allows there.
-fn shown(space: &Space, vmos: &Vmos, ipa: Ipa) -> Option<Shown> {
-    let id = space.mapping_at(ipa.0)?;
-    let mapping = space.mapping(id);
+/// Returns what the mapping, in which `ipa` lies, shows there.
+fn shown(space: &Space, vmos: &Vmos, id: RegionId, ipa: Ipa) -> Shown {
+    let region = &space.regions[id];
+    let Some(mapping) = region.mapping() else { unreachable!("a VMAR is taken for a mapping") };
     let view = vmos.view(mapping.vmo);
-    let offset = view.offset.saturating_add(mapping.vmo_offset + (ipa.0 - space.regions[id].base));
-    Some(Shown {
+    let offset = view.offset.saturating_add(mapping.vmo_offset + (ipa.0 - region.base));
+    Shown {
         memory: view.memory,
         number: offset >> PAGE_SHIFT,
         view: (view.page(0), view.end_page()),
-        stretch: space.stretch_at(id, ipa.0),
-    })
+        stretch: space.stretch_of(region, mapping, ipa.0),
+    }
 }
 
 /// What one entry, or one contiguous group, can show.

@@ -42,10 +42,11 @@ impl<M: Machine> System<M> {
 
     /// Returns the page's frame, for a write: one of its own, which reads as zero where there was none.
     pub(crate) fn page_for_write(&self, vmos: &mut Vmos, id: MemoryId, number: u64) -> Result<Hpa, Status> {
-        let memory = &vmos[id];
+        let memory = &mut vmos[id];
         match memory.page(number) {
             Some(frame) if memory.is_shared(&self.frames, frame) => self.copy_page(vmos, id, number, frame),
             Some(frame) => Ok(frame),
+            None if !memory.zeros_are_mapped => self.add_page(memory, number),
             None => {
                 self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
                 self.add_page(&mut vmos[id], number)

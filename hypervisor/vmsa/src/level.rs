@@ -40,12 +40,7 @@ impl Level {
 
     /// Returns the level that the tables of this one lead to, or `None` at the last.
     pub const fn next(self) -> Option<Self> {
-        match self {
-            Self::L0 => Some(Self::L1),
-            Self::L1 => Some(Self::L2),
-            Self::L2 => Some(Self::L3),
-            Self::L3 => None,
-        }
+        Self::from_number(self as u8 + 1)
     }
 
     /// Returns the base-two logarithm of the bytes that one entry spans.

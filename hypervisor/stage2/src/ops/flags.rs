@@ -2,12 +2,12 @@
 
 use core::convert::Infallible;
 
-use vmsa::{Attributes, Dirty, Dsb, Entry, Ipa, IpaRange, Leaf, Perms, Scope, Tlbi};
+use vmsa::{Attributes, Dirty, Dsb, Entry, Hpa, Ipa, IpaRange, Leaf, Level, Perms, Scope, Tlbi};
 
-use crate::change::{Held, Place, Slot};
+use crate::change::{Held, Live, Place, Slot};
 use crate::edit::Edit;
 use crate::gather::Flushed;
-use crate::walk::{Next, Visitor};
+use crate::walk::{Next, Visitor, Walker};
 use crate::{Mmu, Stage2, Tables};
 
 /// What the tables say to an access.
@@ -17,6 +17,8 @@ pub enum Touched {
     Already,
     /// They allow it now that a flag is set.
     Marked,
+    /// They say now what the page is.
+    Mapped,
     /// They do not allow it.
     No,
 }
@@ -64,24 +66,60 @@ impl Stage2 {
     /// Does for an access at `ipa` that needs `perms` what hardware does that updates flags: where the leaf allows it, sets the
     /// access flag, and the dirty state at a store.
     pub fn touch(&mut self, mmu: &impl Mmu, ipa: Ipa, perms: Perms) -> Touched {
-        let Some(walk) = self.walk(mmu, ipa) else { return Touched::No };
-        let Entry::Leaf(leaf) = walk.entry else { return Touched::No };
+        match self.place_of(mmu, ipa) {
+            Some(Place::Leaf(Held::Live(live), leaf)) => self.touch_leaf(mmu, live, leaf, perms),
+            _ => Touched::No,
+        }
+    }
+
+    /// Does the same; and where there is a table for the page at `ipa`, and nothing of it in the table, enters `page`, whose contents
+    /// were written before the call. What is made of nothing owes no invalidation, so that this takes 150 instructions less than
+    /// [`Stage2::map_page`].
+    pub fn touch_or_map<M: Mmu, T: Tables>(
+        &mut self,
+        mmu: &M,
+        tables: &mut T,
+        ipa: Ipa,
+        perms: Perms,
+        page: (Hpa, Attributes),
+    ) -> Touched {
+        match self.place_of(mmu, ipa) {
+            Some(Place::Leaf(Held::Live(live), leaf)) => self.touch_leaf(mmu, live, leaf, perms),
+            Some(Place::Vacant(vacant)) if vacant.slot().level() == Level::LEAF => {
+                let (table, (output, attributes)) = (vacant.slot().table(), page);
+                vacant.make(mmu, self.codec, Entry::Leaf(self.sayable(Leaf { output, attributes })));
+                tables.set_live_entries(table, tables.live_entries(table) + 1);
+                self.publish_store(mmu, planted::is(90));
+                Touched::Mapped
+            }
+            _ => Touched::No,
+        }
+    }
+
+    /// Returns what a walk for `ipa` ends at, if that is in the tree's space.
+    fn place_of(&self, mmu: &impl Mmu, ipa: Ipa) -> Option<Place> {
+        let (slot, raw) = Walker::of(self, mmu).find(Some(ipa).filter(|ipa| *ipa < self.geometry.limit())?);
+        Some(slot.found(raw, self.codec))
+    }
+
+    fn touch_leaf(&mut self, mmu: &impl Mmu, live: Live, leaf: Leaf, perms: Perms) -> Touched {
         if !leaf.attributes.perms.contains(perms) {
             return Touched::No;
         }
         if leaf.attributes.allows(perms) {
             return Touched::Already;
         }
-        let slot = Slot::of(walk.table, walk.level, ipa, true);
-        if let Place::Leaf(Held::Live(live), _) = slot.look(mmu, self.codec) {
-            live.change(mmu, self.codec, |entry| mark(entry, perms));
-            self.stats.stores += 1;
-            self.stats.dsb += 1;
-            if !planted::is(125) {
-                mmu.dsb(Dsb::Ishst);
-            }
-        }
+        live.change(mmu, self.codec, |entry| mark(entry, perms));
+        self.publish_store(mmu, planted::is(125));
         Touched::Marked
+    }
+
+    fn publish_store(&mut self, mmu: &impl Mmu, is_forgotten: bool) {
+        self.stats.stores += 1;
+        self.stats.dsb += 1;
+        if !is_forgotten {
+            mmu.dsb(Dsb::Ishst);
+        }
     }
 
     /// Drops what this CPU's TLB holds for the page at `ipa`. For a permission fault on what the tables allow: an entry from

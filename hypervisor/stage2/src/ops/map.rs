@@ -63,7 +63,7 @@ impl Stage2 {
         let (output, attributes) = page;
         let range = IpaRange::page(ipa);
         let mut edit = Edit::new(self, mmu, tables);
-        let page = edit.sayable(Leaf { output, attributes });
+        let page = edit.tree.sayable(Leaf { output, attributes });
         let result = match edit.walker().last_entries(range) {
             Some(entry) => Put { edit: &mut edit, page }.put_at(entry.first, range),
             None => put_anywhere(&mut edit, range, page),
