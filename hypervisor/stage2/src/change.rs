@@ -118,6 +118,14 @@ impl Slot {
         Self { address: self.address.add(8 * number), ipa: self.ipa.add(number * self.level.entry_span()), ..self }
     }
 
+    /// Returns the entries for a range of whole pages that begins here, if they stand in this table and it is of the last level.
+    pub(crate) const fn entries_for(self, range: IpaRange) -> Option<Slots> {
+        let span = Level::LEAF.table_span();
+        let is_in_table = range.start.0 / span == (range.end.0 - 1) / span;
+        let is_first = matches!(self.level, Level::LEAF) && self.ipa.0 == range.start.0;
+        if is_in_table && is_first { Some(Slots { first: self, count: range.pages() }) } else { None }
+    }
+
     pub(crate) const fn address(self) -> Hpa {
         self.address
     }

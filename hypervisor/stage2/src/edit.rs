@@ -34,8 +34,8 @@ pub(crate) struct Edit<'e, M, T> {
     pub(crate) has_resized: bool,
     /// Tables that were taken for splits to come, each noting the next.
     spare: Option<Hpa>,
-    /// The entries of the range that was last looked at for splits, if they stand in one table of the last level.
-    found: Option<Slots>,
+    /// The range that was last looked at for splits, and its entries if they stand in one table of the last level.
+    found: Option<(IpaRange, Option<Slots>)>,
 }
 
 impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
@@ -105,22 +105,22 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     /// Returns how many tables the blocks take that `range` cuts: what it cuts has its first address in the midst, or the one
     /// behind its last.
     fn cut(&mut self, range: IpaRange, changes: impl Fn(Leaf) -> bool) -> u64 {
-        self.found = self.walker().last_entries(range);
-        if self.found.is_some() {
+        let walker = self.walker();
+        let found = walker.find(range.start);
+        let entries = found.0.entries_for(range);
+        self.found = Some((range, entries));
+        if entries.is_some() {
             return 0;
         }
-        let first = self.block_span(range.start, &changes);
-        let is_in_first = first.is_some_and(|(span, _)| range.end < span.end);
-        let second = if is_in_first { None } else { self.block_span(range.end, &changes) };
+        let first = self.changing_block(found, &changes);
+        let has_second = range.end < self.tree.geometry().limit() && first.is_none_or(|(span, _)| span.end <= range.end);
+        let second = if has_second { self.changing_block(walker.find(range.end), &changes) } else { None };
         first.into_iter().chain(second).map(|(span, level)| tables_for(span, level, span.intersection(range))).sum()
     }
 
-    /// Returns the addresses that the block at `ipa` is for, if it changes, and its level.
-    fn block_span(&self, ipa: Ipa, changes: &impl Fn(Leaf) -> bool) -> Option<(IpaRange, Level)> {
-        if ipa >= self.tree.geometry().limit() {
-            return None;
-        }
-        let (slot, raw) = self.walker().find(ipa);
+    /// Returns the addresses that the block is for that a walk ended at, if it changes, and its level.
+    fn changing_block(&self, found: (Slot, u64), changes: &impl Fn(Leaf) -> bool) -> Option<(IpaRange, Level)> {
+        let (slot, raw) = found;
         if slot.level() == Level::LEAF {
             return None;
         }
@@ -347,7 +347,7 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     pub(crate) fn change_alike(&mut self, run: Slots, first: &Live, leaf: Leaf, new: Leaf) -> u64 {
         debug_assert!(may_change_in_place(leaf, new), "{leaf:?} to {new:?} takes a break");
         let passed = run.change_alike(self.mmu, self.tree.codec, first, leaf, new);
-        if leaf != new && passed != 0 {
+        if passed != 0 {
             self.tree.stats.stores += passed;
             self.note_change(run.part(0..passed), leaf, new);
         }
@@ -378,8 +378,10 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
     /// do without the tables above does so, which saves it half of its time for a page.
     pub(crate) fn entries_among_others(&mut self, range: IpaRange) -> Option<Slots> {
         // Another part of the operation may take the table away.
-        let found = self.found.take().filter(|entries| entries.span() == range);
-        let entries = found.or_else(|| self.walker().last_entries(range))?;
+        let entries = match self.found.take() {
+            Some((found, entries)) if found == range => entries?,
+            _ => self.walker().last_entries(range)?,
+        };
         (entries.count < u64::from(self.tables.live_entries(entries.first.table()))).then_some(entries)
     }
 

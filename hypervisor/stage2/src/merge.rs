@@ -37,15 +37,12 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
 
     /// Gives the groups that `part` has a part in their hint, where their members say the same. `entries` are the table's.
     pub(crate) fn hint_groups(&mut self, entries: Slots, part: IpaRange) {
-        let (base, shift) = (entries.span().start.0, entries.first.level().shift());
-        let first = (part.start.0 - base) >> shift & !(GROUP - 1);
-        let last = (part.end.0 - base - 1) >> shift;
-        let mut group = Slots { first: entries.first.after(first), count: GROUP };
-        for _ in first / GROUP..last / GROUP + 1 {
-            if group.may_be_one(self.mmu) {
-                self.hint_if_alike(group);
-            }
-            group.first = group.first.after(GROUP);
+        let touched = entries.numbers_touching(part);
+        let groups = touched.start / GROUP..touched.end.div_ceil(GROUP);
+        let mmu = self.mmu;
+        let may_be_one = Slots { count: GROUP, ..entries }.may_be_one(mmu);
+        for number in groups.map(|group| GROUP * group).filter(|number| may_be_one(entries.first.after(*number).address())) {
+            self.hint_if_alike(Slots { first: entries.first.after(number), count: GROUP });
         }
     }
 

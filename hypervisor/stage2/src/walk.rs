@@ -128,13 +128,7 @@ impl<'m, M: Mmu> Walker<'m, M> {
 
     /// Returns the entries for a range of whole pages, if they stand in one table of the last level.
     pub(crate) fn last_entries(&self, range: IpaRange) -> Option<Slots> {
-        let span = Level::LEAF.table_span();
-        if range.start.0 / span != (range.end.0 - 1) / span {
-            return None;
-        }
-        let (first, _) = self.find(range.start);
-        let is_last = first.level() == Level::LEAF && first.span().start == range.start;
-        is_last.then(|| Slots { first, count: range.pages() })
+        self.find(range.start).0.entries_for(range)
     }
 
     /// Returns by how many the table's entries have changed, too.

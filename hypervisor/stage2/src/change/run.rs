@@ -174,19 +174,22 @@ impl Slots {
         number
     }
 
+    /// Returns how many entries from the first on say what `live`, the first, does, but for where they lead.
+    pub(crate) fn count_alike(self, mmu: &impl Mmu, live: &Live) -> u64 {
+        let meaning = !Codec::output_bits(self.first.level);
+        self.count_while(|slot| (mmu.read(slot) ^ live.raw) & meaning == 0)
+    }
+
     /// Changes what the first of the entries, `live`, says from `old` to `new`, which leads to the same place, and all that follow
     /// and say what it does, but for where they lead. Returns how many that are.
     pub(crate) fn change_alike(self, mmu: &impl Mmu, codec: Codec, live: &Live, old: Leaf, new: Leaf) -> u64 {
         let level = self.first.level;
         // Of a leaf that is to become dirty at the first store, a walk sets what a change of permissions sets too.
         let is_for_walks = old.attributes.accessed != new.attributes.accessed || old.attributes.dirty == Dirty::Clean;
-        let change = if old == new { 0 } else { live.raw ^ codec.encode(Entry::Leaf(new), level) };
-        let (old, meaning) = (live.raw, !Codec::output_bits(level));
+        let (old, change) = (live.raw, live.raw ^ codec.encode(Entry::Leaf(new), level));
+        let meaning = !Codec::output_bits(level);
         let is_alike = |raw: u64| (raw ^ old) & meaning == 0;
         // Each case has a loop of its own: 13 instructions an entry, and not 15.
-        if change == 0 {
-            return self.count_while(|slot| is_alike(mmu.read(slot)));
-        }
         if self.may_be_updated(mmu) && is_for_walks {
             return self.count_while(|slot| {
                 let raw = mmu.read(slot);
@@ -206,15 +209,17 @@ impl Slots {
     }
 
     /// Flips the bits `change` of all entries from the first on that say `like` in the bits `meaning`. Returns how many that are.
-    /// Eight are compared, and then changed, at a time: 6 instructions an entry and not 13.
+    /// Two times eight are compared, and then changed, at a time, by loops that the compiler unrolls: 5.4 instructions an entry, and
+    /// 13 one by one.
     fn flip_alike(self, mmu: &impl Mmu, like: u64, meaning: u64, change: u64) -> u64 {
         let unlike = |slot: Hpa| (mmu.read(slot) ^ like) & meaning;
         let are_alike =
             |first: Hpa| (0..8).fold(0, |all, number| all | mmu.read(first.add(8 * number)) ^ like) & meaning == 0;
         let (mut slot, end) = (self.first.address, self.address(self.count));
-        while slot.add(64) <= end && are_alike(slot) {
+        while slot.add(128) <= end && are_alike(slot) && are_alike(slot.add(64)) {
             mmu.flip(slot, 8, change);
-            slot = slot.add(64);
+            mmu.flip(slot.add(64), 8, change);
+            slot = slot.add(128);
         }
         while slot < end && unlike(slot) == 0 {
             mmu.flip(slot, 1, change);
@@ -243,19 +248,22 @@ impl Slots {
         true
     }
 
-    /// Tells whether the first entry could be the first of leaves that are one: it says something, and does not lead to where
-    /// such a leaf cannot.
+    /// Returns what tells whether an entry could be the first of as many leaves that are one: it says something, and does not lead to
+    /// where such a leaf cannot.
     #[inline]
-    pub(crate) fn may_be_one(self, mmu: &impl Mmu) -> bool {
-        let raw = mmu.read(self.first.address);
-        raw != 0 && raw & Codec::output_bits(self.first.level) & (self.span().len() - 1) == 0
+    pub(crate) fn may_be_one<M: Mmu>(self, mmu: &M) -> impl Fn(Hpa) -> bool {
+        let misaligned = Codec::output_bits(self.first.level) & (self.span().len() - 1);
+        move |slot| {
+            let raw = mmu.read(slot);
+            raw != 0 && raw & misaligned == 0
+        }
     }
 
     /// Returns the first leaf, without a hint, if all of the entries are leaves that say the same and lead to adjacent memory
     /// which begins at a multiple of it all. The entry with the number `doubtful` is looked at first.
     pub(crate) fn as_one(self, mmu: &impl Mmu, codec: Codec, doubtful: u64) -> Option<Leaf> {
         let (level, shift) = (self.first.level, self.first.level.shift());
-        if !self.may_be_one(mmu) {
+        if !self.may_be_one(mmu)(self.first.address) {
             return None;
         }
         let first = said(mmu.read(self.first.address)) & !Codec::CONTIGUOUS;

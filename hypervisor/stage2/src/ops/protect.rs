@@ -142,11 +142,14 @@ impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
         let Place::Leaf(Held::Live(first), leaf) = self.edit.look(run.first) else { return 0 };
         let run = if let Goal::Owned { .. } = self.goal { run.part(0..1) } else { run };
         let new = self.wanted(first.slot(), leaf);
-        if new != leaf && leaf.attributes.contiguous {
+        if new == leaf {
+            return run.count_alike(self.edit.mmu, &first);
+        }
+        if leaf.attributes.contiguous {
             return 0;
         }
         let passed = self.edit.change_alike(run, &first, leaf, new);
-        self.has_changed |= new != leaf && passed != 0;
+        self.has_changed |= passed != 0;
         passed
     }
 
