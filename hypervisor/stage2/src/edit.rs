@@ -113,7 +113,8 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
             return 0;
         }
         let first = self.changing_block(found, &changes);
-        let has_second = range.end < self.tree.geometry().limit() && first.is_none_or(|(span, _)| span.end <= range.end);
+        let has_second =
+            range.end < self.tree.geometry().limit() && first.is_none_or(|(span, _)| span.end <= range.end);
         let second = if has_second { self.changing_block(walker.find(range.end), &changes) } else { None };
         first.into_iter().chain(second).map(|(span, level)| tables_for(span, level, span.intersection(range))).sum()
     }
@@ -436,6 +437,9 @@ impl<M: Mmu, T: Tables> Visitor for Settle<'_, '_, M, T> {
 /// each entry that is cut, level by level. An entry that begins where `part` ends has no share in it, and takes none.
 fn tables_for(span: IpaRange, level: Level, part: IpaRange) -> u64 {
     let Some(below) = level.next().filter(|_| part != span && !part.is_empty()) else { return 0 };
+    if below == Level::LEAF {
+        return 1;
+    }
     let child = |ipa: Ipa| IpaRange::new(Ipa(ipa.0 & !(below.entry_span() - 1)), below.entry_span());
     let (first, last) = (child(part.start), child(part.end));
     let of = |child: IpaRange| tables_for(child, below, part.intersection(child));

@@ -41,7 +41,9 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         let groups = touched.start / GROUP..touched.end.div_ceil(GROUP);
         let mmu = self.mmu;
         let may_be_one = Slots { count: GROUP, ..entries }.may_be_one(mmu);
-        for number in groups.map(|group| GROUP * group).filter(|number| may_be_one(entries.first.after(*number).address())) {
+        for number in
+            groups.map(|group| GROUP * group).filter(|number| may_be_one(entries.first.after(*number).address()))
+        {
             self.hint_if_alike(Slots { first: entries.first.after(number), count: GROUP });
         }
     }

@@ -14,7 +14,7 @@ impl Space {
     /// Adds a change above all others, in room that was reserved.
     fn add_change(&mut self, changes: &mut Tree<Protection>, base: u64, perms: Perms) {
         let id = self.protections.insert_reserved(Protection::new(base, perms));
-        changes.insert(&mut self.protections, id);
+        changes.push(&mut self.protections, id);
     }
 
     /// Returns what is allowed behind the last of some changes, before which `before` is.

@@ -165,8 +165,8 @@ impl Space {
 
     /// Takes a region out of its VMAR. It has no children.
     pub(crate) fn detach(&mut self, id: RegionId) {
-        let Some(parent) = self.regions[id].parent.take() else { return };
-        let base = self.regions[id].base;
+        let region = &mut self.regions[id];
+        let (Some(parent), base) = (region.parent.take(), region.base) else { return };
         self.edit_children(parent, |children, regions| children.remove(regions, base));
     }
 
@@ -181,7 +181,7 @@ impl Space {
 
     /// Takes a mapping away that is in no VMAR any more. The VMO's note of it is the caller's to take away.
     pub(crate) fn remove_mapping(&mut self, id: RegionId) -> Id<Link> {
-        let (link, protections) = (self.mapping(id).link, self.mapping(id).protections);
+        let Mapping { link, protections, .. } = *self.mapping(id);
         protections.changes.free(&mut self.protections);
         self.regions.discard(id);
         link

@@ -75,7 +75,10 @@ impl Tree<Region> {
 
     /// Returns the first region that has an address in common with `base..base + size`.
     pub(crate) fn first_overlapping(self, regions: &Regions, base: u64, size: u64) -> Option<RegionId> {
-        self.first_ending_above(regions, base).filter(|id| regions[*id].base - base.min(regions[*id].base) < size)
+        self.first_ending_above(regions, base).filter(|id| {
+            let first = regions[*id].base;
+            first - base.min(first) < size
+        })
     }
 
     /// Returns the fitting places in the lowest gap that has any.

@@ -67,6 +67,11 @@ impl<T: Node> Tree<T> {
         self.root = Some(insert(nodes, self.root, id));
     }
 
+    /// Adds a node that is in no tree, and whose key is above all others: half of what [`Tree::insert`] costs.
+    pub(crate) fn push(&mut self, nodes: &mut Arena<T>, id: Id<T>) {
+        self.root = Some(join(nodes, self.root, id, None));
+    }
+
     /// Takes the node with the key out of the tree.
     pub(crate) fn remove(&mut self, nodes: &mut Arena<T>, key: T::Key) {
         self.root = remove(nodes, self.root, key);

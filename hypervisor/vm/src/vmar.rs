@@ -190,9 +190,10 @@ impl<'a, M: Machine> Locked<'a, M> {
         let mut next = first;
         while let Some(child) = next {
             let region = &self.space.regions[child];
-            let child_end = region.end();
+            let (child_base, child_end) = (region.base, region.end());
             match region.kind {
                 Kind::Vmar(_) => self.bury_all(child),
+                Kind::Mapping(_) if base <= child_base && child_end <= end => self.remove(child),
                 Kind::Mapping(_) => self.cut(child, base, end),
             }
             next = if child_end < end { self.first_in(vmar, child_end, end - child_end) } else { None };
@@ -253,21 +254,15 @@ impl<'a, M: Machine> Locked<'a, M> {
         }
     }
 
-    /// Takes what lies between `base` and `end` out of a mapping that has a part there.
+    /// Takes what lies between `base` and `end` out of a mapping that has a part there, and one elsewhere.
     fn cut(&mut self, id: RegionId, base: u64, end: u64) {
-        let (first, last) = (self.space.regions[id].base, self.space.regions[id].end());
-        match (base <= first, last <= end) {
-            (true, true) => self.remove(id),
-            (true, false) => {
-                self.space.trim_front(id, end);
-                self.relink(id);
-            }
-            (false, true) => {
-                self.space.trim_back(id, base);
-                self.relink(id);
-            }
-            (false, false) => self.punch(id, base, end),
+        let region = &self.space.regions[id];
+        match (region.base < base, end < region.end()) {
+            (true, true) => return self.punch(id, base, end),
+            (true, false) => self.space.trim_back(id, base),
+            (false, _) => self.space.trim_front(id, end),
         }
+        self.relink(id);
     }
 
     /// Makes two mappings of one, with a hole between them.
@@ -301,23 +296,27 @@ impl<'a, M: Machine> Locked<'a, M> {
         self.system.lock_vmos().relink(mapping.link, region.base, region.size, mapping.vmo_offset);
     }
 
-    /// Gives all mappings in the range, which has no gaps, the permissions. Room for it is reserved.
+    /// Gives all mappings in the range, which has no gaps and begins in `first`, the permissions. Room for it is reserved.
     ///
     /// # Errors
     ///
     /// NO_MEMORY: as for [`Locked::unmap`].
-    pub(crate) fn protect(&mut self, vmar: RegionId, base: u64, size: u64, perms: Perms) -> Result<(), Status> {
+    pub(crate) fn protect(
+        &mut self,
+        vmar: RegionId,
+        first: RegionId,
+        base: u64,
+        size: u64,
+        perms: Perms,
+    ) -> Result<(), Status> {
         self.protect_tables(base, size, perms)?;
         let end = base + size;
-        let mut at = base;
-        while at < end {
-            let Some(id) = self.space.next_mapping(vmar, at) else { break };
-            let (first, last) = (self.space.regions[id].base, self.space.regions[id].end());
-            if first >= end {
-                break;
-            }
-            self.space.set_perms(id, first.max(base), last.min(end), perms);
-            at = last;
+        let mut next = Some(first);
+        while let Some(id) = next {
+            let region = &self.space.regions[id];
+            let (from, to) = (region.base.max(base), region.end().min(end));
+            self.space.set_perms(id, from, to, perms);
+            next = if to < end { self.space.next_mapping(vmar, to) } else { None };
         }
         Ok(())
     }

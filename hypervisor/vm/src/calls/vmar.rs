@@ -7,7 +7,7 @@ use vmsa::{Ipa, IpaRange, Perms};
 use super::{Caller, Reply, demand};
 use crate::Machine;
 use crate::handles::Object;
-use crate::region::{Kind, RegionId, Vmar, bits_of_perms, can_map_of, perms_of, perms_of_bits};
+use crate::region::{Kind, Region, RegionId, Vmar, bits_of_perms, can_map_of, perms_of, perms_of_bits};
 use crate::space::whole_pages;
 use crate::spots::Wanted;
 use crate::told::Work;
@@ -155,8 +155,8 @@ impl<M: Machine> Caller<'_, M> {
             return Err(Status::INVALID_ARGS);
         }
         let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
-        check_live_range(&locked, vmar, base, size)?;
-        let Some(first) = locked.first_in(vmar, base, size) else {
+        let children = check_live_range(&locked, vmar, base, size)?;
+        let Some(first) = children.first_overlapping(&locked.space.regions, base, size) else {
             let nothing = if planted::is(97) { Status::INVALID_ARGS } else { Status::NOT_FOUND };
             return if dialect.unmap_of_nothing_succeeds { Ok(Reply::DONE) } else { Err(nothing) };
         };
@@ -183,10 +183,11 @@ impl<M: Machine> Caller<'_, M> {
         only(options, VmOptions::PERMS)?;
         let size = whole_pages(len).ok_or(Status::INVALID_ARGS)?;
         check_live_range(&locked, vmar, base, size)?;
-        let cuts = check_protect(&locked, vmar, rights, base, base + size, perms)?;
+        let (first, cuts) = check_protect(&locked, vmar, rights, base, base + size, perms)?;
         locked.reserve_protections(cuts)?;
         let range = IpaRange::new(Ipa(base), size);
-        self.system.operate(Work::Protect, self.id, range, Some(perms), || locked.protect(vmar, base, size, perms))?;
+        self.system
+            .operate(Work::Protect, self.id, range, Some(perms), || locked.protect(vmar, first, base, size, perms))?;
         Ok(Reply::DONE)
     }
 
@@ -253,13 +254,16 @@ fn only(options: VmOptions, allowed: VmOptions) -> Result<(), Status> {
     if allowed.contains(options) { Ok(()) } else { Err(Status::INVALID_ARGS) }
 }
 
-/// Checks that the VMAR lives and that the range lies in it.
-fn check_live_range<M: Machine>(locked: &Locked<'_, M>, vmar: RegionId, base: u64, size: u64) -> Result<(), Status> {
+/// Checks that the VMAR lives and that the range lies in it; returns the regions in it.
+fn check_live_range<M: Machine>(
+    locked: &Locked<'_, M>,
+    vmar: RegionId,
+    base: u64,
+    size: u64,
+) -> Result<Tree<Region>, Status> {
     let region = &locked.space.regions[vmar];
-    if !region.vmar().is_some_and(|vmar| vmar.is_alive) {
-        return Err(Status::BAD_STATE);
-    }
-    if region.holds(base, size) { Ok(()) } else { Err(Status::INVALID_ARGS) }
+    let vmar = region.vmar().filter(|vmar| vmar.is_alive).ok_or(Status::BAD_STATE)?;
+    if region.holds(base, size) { Ok(vmar.children) } else { Err(Status::INVALID_ARGS) }
 }
 
 /// Finds where a region of `size` bytes goes in the VMAR. The checks are those that `vmar_allocate` and `vmar_map` share, from
@@ -346,8 +350,8 @@ fn check_sub_regions<M: Machine>(
     Ok(())
 }
 
-/// Checks, mapping by mapping and the lowest first, that the range can get the permissions. Returns how often it begins or ends
-/// within a mapping, each of which takes a protection.
+/// Checks, mapping by mapping and the lowest first, that the range, which is not empty, can get the permissions. Returns the lowest
+/// mapping, and how often the range begins or ends within one, each of which takes a protection.
 fn check_protect<M: Machine>(
     locked: &Locked<'_, M>,
     vmar: RegionId,
@@ -355,12 +359,13 @@ fn check_protect<M: Machine>(
     base: u64,
     end: u64,
     perms: Perms,
-) -> Result<u32, Status> {
+) -> Result<(RegionId, u32), Status> {
     let space = &locked.space;
-    let (mut at, mut cuts) = (base, 0);
-    while at < end {
-        let found = space.next_mapping(vmar, at).filter(|id| space.regions[*id].base <= at);
-        let id = found.ok_or(Status::NOT_FOUND)?;
+    let mapping_at =
+        |at| space.next_mapping(vmar, at).filter(|id| space.regions[*id].base <= at).ok_or(Status::NOT_FOUND);
+    let first = mapping_at(base)?;
+    let (mut id, mut at, mut cuts) = (first, base, 0);
+    loop {
         demand_perms(space.mapping(id).caps, perms)?;
         let region = &space.regions[id];
         let last = region.end().min(end);
@@ -368,9 +373,11 @@ fn check_protect<M: Machine>(
             check_nested_protect(locked, id, rights, at, last, perms)?;
         }
         cuts += u32::from(region.base < at) + u32::from(last < region.end());
-        at = last;
+        if last == end {
+            return Ok((first, cuts));
+        }
+        (id, at) = (mapping_at(last)?, last);
     }
-    Ok(cuts)
 }
 
 /// Through a parent, permissions may only be taken away, and only by who may operate on children.
