@@ -8,14 +8,18 @@ use crate::{Mmu, Tables};
 
 impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Leaves a table in which `part` was changed, and from which nothing was taken: it becomes a block if it says what a block
-    /// can say; else groups of 16 that say the same get their hint.
-    pub(crate) fn tidy(&mut self, via: &Via, part: IpaRange) {
+    /// can say, and whether it did is returned; else groups of 16 that say the same get their hint.
+    pub(crate) fn tidy(&mut self, via: &Via, part: IpaRange) -> bool {
         match self.block_of(via, part).map(|block| (block, self.look(via.slot))) {
-            Some((block, Place::Table(held, table))) => self.merge(held, table, block),
+            Some((block, Place::Table(held, table))) => {
+                self.merge(held, table, block);
+                true
+            }
             _ => {
                 if let Some(entries) = entries_of(via) {
                     self.hint_groups(entries, part);
                 }
+                false
             }
         }
     }

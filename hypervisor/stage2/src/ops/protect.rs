@@ -1,6 +1,6 @@
 //! Changing permissions.
 
-use vmsa::{Attributes, Codec, Hpa, Ipa, IpaRange, Leaf, Perms};
+use vmsa::{Attributes, Codec, Hpa, Ipa, IpaRange, Leaf, Level, Perms};
 
 use crate::change::{Held, Place, Slot, Slots, Via};
 use crate::edit::{Edit, OutOfTables};
@@ -74,7 +74,7 @@ impl Stage2 {
         if result.is_ok() {
             result = ranges.into_iter().try_for_each(|range| {
                 edit.begin_part();
-                let mut protect = Protect { edit: &mut edit, range, goal, has_changed: false };
+                let mut protect = Protect { edit: &mut edit, range, goal, changed: None };
                 if protect.among_others() { Ok(()) } else { protect.edit.walker().walk(range, &mut protect) }
             });
         }
@@ -117,7 +117,8 @@ struct Protect<'v, 'e, M, T> {
     edit: &'v mut Edit<'e, M, T>,
     range: IpaRange,
     goal: Goal,
-    has_changed: bool,
+    /// The highest level at which a leaf was changed, or made of a table: neighbours of that may have become alike.
+    changed: Option<Level>,
 }
 
 impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
@@ -129,7 +130,7 @@ impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
         // A full table may have become what a block can say, or be no more.
         entries.filter(|entries| !self.edit.is_full(entries.first.table())).is_some_and(|entries| {
             let is_done = self.change_alike(entries) == entries.count;
-            if is_done && self.has_changed {
+            if is_done && self.has_changed(Level::LEAF) {
                 self.edit.hint_groups(entries.whole_table(), range);
             }
             is_done
@@ -149,8 +150,19 @@ impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
             return 0;
         }
         let passed = self.edit.change_alike(run, &first, leaf, new);
-        self.has_changed |= passed != 0;
+        if passed != 0 {
+            self.note_change(run.first.level());
+        }
         passed
+    }
+
+    fn note_change(&mut self, level: Level) {
+        self.changed = Some(self.changed.map_or(level, |highest| highest.min(level)));
+    }
+
+    /// Tells whether tables of the level may have entries that are alike by now.
+    fn has_changed(&self, level: Level) -> bool {
+        self.changed.is_some_and(|highest| highest <= level)
     }
 
     fn wanted(&self, slot: Slot, leaf: Leaf) -> Leaf {
@@ -161,10 +173,10 @@ impl<M: Mmu, T: Tables> Protect<'_, '_, M, T> {
         let whole = self.range;
         let ungrouped = if planted::is(56) { Some((held, leaf)) } else { self.edit.ungroup(held, leaf, whole) };
         let Some((held, leaf)) = ungrouped else { return Ok(Next::Same) };
-        self.has_changed = true;
         if part != held.slot().span() {
             return self.edit.split(held, leaf, part).map(Next::Descend);
         }
+        self.note_change(held.slot().level());
         let Attributes { perms, shared, .. } = self.wanted(held.slot(), leaf).attributes;
         let changed = |leaf: Leaf| Leaf { attributes: Attributes { perms, shared, ..leaf.attributes }, ..leaf };
         self.edit.change(held, leaf, changed);
@@ -188,14 +200,15 @@ impl<M: Mmu, T: Tables> Visitor for Protect<'_, '_, M, T> {
     }
 
     fn leave(&mut self, via: &Via, part: IpaRange, _delta: i32) -> Next {
-        if self.has_changed {
-            self.edit.tidy(via, part);
+        let level = via.slot.level();
+        if level.next().is_some_and(|below| self.has_changed(below)) && self.edit.tidy(via, part) {
+            self.note_change(level);
         }
         Next::Same
     }
 
     fn leave_root(&mut self, entries: Slots, part: IpaRange) {
-        if self.has_changed {
+        if self.has_changed(entries.first.level()) {
             self.edit.hint_groups(entries, part);
         }
     }
