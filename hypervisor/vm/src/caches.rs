@@ -13,7 +13,7 @@ use crate::loads::MAX_CPUS;
 /// How many frames a CPU keeps at the most.
 const MOST: u32 = 64;
 /// How many it takes or gives back at a time.
-const BATCH: u32 = 32;
+const BATCH: u16 = 32;
 
 /// The CPUs' frames.
 pub(crate) struct Caches([Mutex<FrameStack>; MAX_CPUS]);
@@ -34,24 +34,27 @@ impl Caches {
     pub(crate) fn give(&self, frames: &Frames, cpu: usize, free: impl IntoIterator<Item = Hpa>) -> u64 {
         let mut own = self.0[cpu % MAX_CPUS].lock();
         let mut given = 0;
-        for frame in free.into_iter().take(BATCH as usize) {
+        for frame in free.into_iter().take(usize::from(BATCH)) {
             own.push(frames, frame);
             given += 1;
         }
         if own.count() > MOST {
-            frames.give_back(&mut own, BATCH);
+            frames.give_back(&mut own, u32::from(BATCH));
         }
         given
     }
 
     #[cold]
     fn refill(&self, frames: &Frames, own: &Mutex<FrameStack>) -> Option<Hpa> {
-        let taken = frames.deal(&mut own.lock(), BATCH);
-        if taken.is_none() {
+        let deal = |count| {
+            let mut own = own.lock();
+            frames.deal(&mut own, count);
+            own.pop(frames)
+        };
+        deal(BATCH).or_else(|| {
             self.drain(frames);
-            return frames.deal(&mut own.lock(), 1);
-        }
-        taken
+            deal(1)
+        })
     }
 
     /// Gives everything back that the CPUs keep.

@@ -1,24 +1,29 @@
 //! Lists of frames, threaded through the frames' records: they need no memory, and so cannot fail.
 
+use core::ops::Range;
+
 use vmsa::Hpa;
 
 use crate::frames::{CHUNK_FRAMES, Frames, NONE};
 
-/// Free frames, the last put on top.
+/// Free frames, the last put on top; and below them adjacent ones that were never used, which come in their order.
 #[derive(Debug)]
 pub(crate) struct FrameStack {
     top: u32,
+    /// How many there are above the adjacent ones.
     count: u32,
+    /// The numbers of those.
+    unused: Range<u32>,
 }
 
 impl FrameStack {
     pub(crate) const fn new() -> Self {
-        Self { top: NONE, count: 0 }
+        Self { top: NONE, count: 0, unused: 0..0 }
     }
 
     /// Returns how many there are.
     pub(crate) const fn count(&self) -> u32 {
-        self.count
+        self.count + (self.unused.end - self.unused.start)
     }
 
     pub(crate) fn push(&mut self, frames: &Frames, frame: Hpa) {
@@ -27,7 +32,9 @@ impl FrameStack {
     }
 
     pub(crate) fn pop(&mut self, frames: &Frames) -> Option<Hpa> {
-        let frame = frames.take_first(&mut self.top)?;
+        let Some(frame) = frames.take_first(&mut self.top) else {
+            return self.unused.next().map(|number| frames.frame(number));
+        };
         self.count -= 1;
         Some(frame)
     }
@@ -42,6 +49,12 @@ impl FrameStack {
                 self.count += 1;
             }
         }
+    }
+
+    /// Puts adjacent frames below all others. There are no such frames yet.
+    pub(crate) fn put_unused(&mut self, frames: &Frames, first: Hpa, count: u32) {
+        let first = frames.number(first);
+        self.unused = first..first + count;
     }
 }
 
