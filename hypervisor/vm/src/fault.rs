@@ -97,14 +97,14 @@ impl<M: Machine> System<M> {
         let mapping = space.mapping_of_fault(wish.ipa.0).ok_or(Status::NOT_FOUND)?;
         let shown = shown(&space, &vmos, mapping, wish.ipa);
         shown.check(wish.needed)?;
-        let frame = self.frame_for(id, &mut vmos, &shown, wish.needed)?;
+        let (frame, is_new) = self.frame_for(id, &mut vmos, &shown, wish.needed)?;
         let memory = &vmos[shown.memory];
         let is_shared = frame.is_none_or(|frame| memory.is_shared(&self.frames, frame));
         let page = (frame.unwrap_or(self.zeros), memory.attributes(shown.stretch.perms, is_shared));
         if wish.kind == FaultKind::Permission && self.own_around(id, memory, &shown, page, wish) {
             return Ok(Fault::Served);
         }
-        let enter = || self.enter(id, memory, &shown, page, wish);
+        let enter = || self.enter(id, memory, &shown, page, is_new, wish);
         Ok(self.operate(Work::Fault, id, IpaRange::page(wish.ipa), None, enter).unwrap_or(Fault::Abort))
     }
 
@@ -122,6 +122,7 @@ impl<M: Machine> System<M> {
         memory: &Memory,
         shown: &Shown,
         page: (Hpa, Attributes),
+        is_new: bool,
         wish: &Wish,
     ) -> Result<Fault, Status> {
         let Wish { ipa, needed, kind } = *wish;
@@ -129,7 +130,9 @@ impl<M: Machine> System<M> {
             self.machine.sync_instructions();
         }
         let (mut tree, mut supply) = (self.tree(id), self.supply(id));
-        let around = if kind == FaultKind::Translation { around(&self.frames, memory, shown, ipa) } else { None };
+        // A new page is in no chunk, and where an entry leads to an old one, there is nothing to enter.
+        let may_have_more = !is_new && kind == FaultKind::Translation;
+        let around = if may_have_more { around(&self.frames, memory, shown, ipa) } else { None };
         let touched = match around {
             Some(_) => tree.touch(&self.machine, ipa, needed),
             None => tree.touch_or_map(&self.machine, &mut supply, ipa, needed, page),
@@ -139,8 +142,7 @@ impl<M: Machine> System<M> {
             Touched::Already => return Ok(self.already(&mut tree, wish)),
             Touched::No => {}
         }
-        let perms = shown.stretch.perms;
-        if around.is_some_and(|around| self.map_around(&mut tree, &mut supply, memory, &around, perms))
+        if around.is_some_and(|around| self.map_around(&mut tree, &mut supply, memory, &around, shown.stretch.perms))
             && tree.touch(&self.machine, ipa, needed) != Touched::No
         {
             return Ok(Fault::Served);
@@ -208,17 +210,26 @@ impl<M: Machine> System<M> {
         }
     }
 
-    /// Returns the frame that the access finds: the page's, a new one for a store, and none where it may have the page of zeros.
-    fn frame_for(&self, id: VmId, vmos: &mut Vmos, shown: &Shown, needed: Perms) -> Result<Option<Hpa>, Status> {
-        let frame = match needed.contains(Perms::WRITE) {
-            true => Some(self.page_for_write(vmos, shown.memory, shown.number)?),
-            false => vmos[shown.memory].page(shown.number),
+    /// Returns the frame that the access finds, and whether it is new: the page's, a new one for a store, and none where it may
+    /// have the page of zeros.
+    fn frame_for(
+        &self,
+        id: VmId,
+        vmos: &mut Vmos,
+        shown: &Shown,
+        needed: Perms,
+    ) -> Result<(Option<Hpa>, bool), Status> {
+        let (frame, is_new) = match needed.contains(Perms::WRITE) {
+            true => {
+                self.page_for_write(vmos, shown.memory, shown.number).map(|(frame, is_new)| (Some(frame), is_new))?
+            }
+            false => (vmos[shown.memory].page(shown.number), false),
         };
         let frame = self.another_frame(id, vmos).or(frame);
         if frame.is_none() {
             vmos[shown.memory].map_zeros();
         }
-        Ok(frame)
+        Ok((frame, is_new))
     }
 }
 

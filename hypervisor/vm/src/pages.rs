@@ -40,16 +40,20 @@ impl<M: Machine> System<M> {
         Ok(proof)
     }
 
-    /// Returns the page's frame, for a write: one of its own, which reads as zero where there was none.
-    pub(crate) fn page_for_write(&self, vmos: &mut Vmos, id: MemoryId, number: u64) -> Result<Hpa, Status> {
+    /// Returns the page's frame, for a write: one of its own, which reads as zero where there was none. Tells, too, whether the page
+    /// is new: then it is in no chunk.
+    pub(crate) fn page_for_write(&self, vmos: &mut Vmos, id: MemoryId, number: u64) -> Result<(Hpa, bool), Status> {
         let memory = &mut vmos[id];
         match memory.page(number) {
-            Some(frame) if memory.is_shared(&self.frames, frame) => self.copy_page(vmos, id, number, frame),
-            Some(frame) => Ok(frame),
-            None if !memory.zeros_are_mapped => self.add_page(memory, number),
+            Some(frame) if memory.is_shared(&self.frames, frame) => {
+                self.copy_page(vmos, id, number, frame).map(|frame| (frame, false))
+            }
+            Some(frame) => Ok((frame, false)),
             None => {
-                self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
-                self.add_page(&mut vmos[id], number)
+                if memory.zeros_are_mapped {
+                    self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
+                }
+                self.add_page(&mut vmos[id], number).map(|frame| (frame, true))
             }
         }
     }
@@ -261,7 +265,7 @@ impl<M: Machine> System<M> {
                 // One of the others is pinned.
                 self.decommit(vmos, id, number, number + 1)?;
             } else {
-                let frame = self.page_for_write(vmos, id, number)?;
+                let (frame, _) = self.page_for_write(vmos, id, number)?;
                 self.zero_bytes(frame.add(from % PAGE_SIZE), to - from);
             }
             at = to;
@@ -292,7 +296,7 @@ impl<M: Machine> System<M> {
 
     /// Writes to the memory, within its size and within a page.
     pub(crate) fn write_page(&self, vmos: &mut Vmos, id: MemoryId, offset: u64, from: &[u8]) -> Result<(), Status> {
-        let frame = self.page_for_write(vmos, id, offset >> PAGE_SHIFT)?;
+        let (frame, _) = self.page_for_write(vmos, id, offset >> PAGE_SHIFT)?;
         self.machine.write_memory(frame.add(offset % PAGE_SIZE), from);
         Ok(())
     }
