@@ -54,6 +54,15 @@ fn map_shifted(bench: &mut Bench<'_>, range: IpaRange) -> Steps {
     steps(bench.sim, |mmu| drop(bench.tree.map(mmu, &mut bench.tables, range, source).unwrap()))
 }
 
+/// Maps a range to adjacent memory that is aligned as the addresses are.
+fn map_aligned(bench: &mut Bench<'_>, range: IpaRange) {
+    let source = |ipa: Ipa| {
+        let output = adjacent_frame_of(ipa);
+        Some(Run { output, len: range.end.0 - ipa.0, attributes: Attributes::normal(READ_WRITE) })
+    };
+    let _ = bench.tree.map(bench.sim, &mut bench.tables, range, source).unwrap();
+}
+
 /// Maps a range to memory of which no two pages lie side by side.
 fn map_scattered(bench: &mut Bench<'_>, range: IpaRange) -> Steps {
     let source = |ipa: Ipa| {
@@ -139,6 +148,48 @@ fn what_is_mapped_page_by_page_is_looked_at_twice() {
             assert_eq!(scattered.reads, adjacent.reads - 1 + count, "{count} from {first}");
             unmap(bench, pages(BASE, TABLE));
         }
+    });
+}
+
+#[test]
+fn a_block_that_both_ends_of_a_range_cut_is_looked_for_once() {
+    on_both(|bench, _| {
+        map_aligned(bench, pages(BASE, TABLE));
+        let steps = unmap(bench, pages(BASE + 5 * 0x1000, 1));
+        // The block is found; it is come to once more, and broken, by an exchange on any machine; the page in its table is looked
+        // at; and a last walk puts the table in its place.
+        let looks = (WALK - 1) + (WALK - 1) + 1 + (WALK - 1);
+        assert_eq!(steps, Steps { reads: looks, exchanges: 1 });
+    });
+}
+
+#[test]
+fn ranges_of_one_operation_are_not_taken_for_each_other() {
+    on_both(|bench, _| {
+        map_shifted(bench, pages(BASE, TABLE));
+        let parts = [pages(BASE + 0x3000, 2), pages(BASE + 0x20_000, 5)];
+        let _ = bench.tree.unmap(bench.sim, &mut bench.tables, parts).unwrap();
+        let is_there = |number: &u64| {
+            let walk = bench.tree.walk(bench.sim, Ipa(BASE + number * 0x1000)).unwrap();
+            walk.entry.is_live()
+        };
+        let gone: Vec<u64> = (0..TABLE).filter(|number| !is_there(number)).collect();
+        assert_eq!(gone, [3, 4, 32, 33, 34, 35, 36]);
+    });
+}
+
+#[test]
+fn nothing_is_looked_for_behind_the_end_of_the_space() {
+    const LIMIT: u64 = 1 << 39;
+    on_both(|bench, has_flags| {
+        // Another page keeps the table.
+        map_shifted(bench, pages(LIMIT - 4 * TABLE * 0x1000, 1));
+        let last = pages(LIMIT - 2 * TABLE * 0x1000, 2 * TABLE);
+        map_aligned(bench, last);
+        let steps = unmap(bench, last);
+        // The block at the start is found; it is come to once more; and both are looked at.
+        let expected = Steps { reads: (WALK - 1) + (WALK - 2) + 2, exchanges: if has_flags { 2 } else { 0 } };
+        assert_eq!(steps, expected);
     });
 }
 
