@@ -92,8 +92,10 @@ fn what_is_unmapped_beside_others_is_looked_at_once() {
         for (first, count) in parts().chain([(500, 12)]) {
             map_shifted(bench, pages(BASE, TABLE));
             let steps = unmap(bench, pages(BASE + first * 0x1000, count));
-            let expected = Steps { reads: WALK + count, exchanges: if has_flags { count } else { 0 } };
-            assert_eq!(steps, expected, "{count} from {first}");
+            // Where walks set flags eight at a time are taken away whatever they are by then, before which this machine looks once
+            // more.
+            let (again, exchanges) = if has_flags { (count / 8 * 8, count) } else { (0, 0) };
+            assert_eq!(steps, Steps { reads: WALK + count + again, exchanges }, "{count} from {first}");
         }
     });
 }
@@ -195,15 +197,17 @@ fn nothing_is_looked_for_behind_the_end_of_the_space() {
 
 #[test]
 fn tables_that_go_are_not_looked_through() {
-    on_both(|bench, _| {
+    on_both(|bench, has_flags| {
         let whole = pages(BASE, 8 * TABLE);
         // Another table keeps the one above.
         map_shifted(bench, pages(BASE + 9 * TABLE * 0x1000, 1));
         map_shifted(bench, whole);
         let steps = unmap(bench, whole);
         // Two walks look for blocks at the ends, of which the second comes to an entry without a table; a third comes to the
-        // entries of the tables, of which the first is found to be no leaf. Walks never write to such entries.
-        assert_eq!(steps, Steps { reads: WALK + 2 + 1 + 1 + 8, exchanges: 0 });
+        // entries of the tables, of which the first is found to be no leaf. Walks never write to such entries. Where they write to
+        // leaves, eight entries are looked at for leaves together before.
+        let together = if has_flags { 8 } else { 0 };
+        assert_eq!(steps, Steps { reads: WALK + 2 + 1 + together + 1 + 8, exchanges: 0 });
     });
 }
 

@@ -104,3 +104,23 @@ pub(super) unsafe fn flip(at: Hpa, bits: u64) {
         );
     }
 }
+
+/// Clears a word that others may be changing, in one instruction, and after everything that this CPU did before.
+///
+/// # Safety
+///
+/// As for [`flip`].
+#[inline]
+pub(super) unsafe fn clear(at: Hpa) {
+    // SAFETY: (1) and (2).
+    unsafe {
+        asm!(
+            ".arch_extension lse",
+            "stclrl {bits}, [{at}]",
+            ".arch_extension nolse",
+            bits = in(reg) u64::MAX,
+            at = in(reg) at.0,
+            options(nostack, preserves_flags),
+        );
+    }
+}

@@ -81,6 +81,18 @@ impl Mmu for RealMmu {
     }
 
     #[inline]
+    fn invalidate(&self, at: Hpa, count: u64) {
+        for at in (0..count).map(|number| at.add(8 * number)) {
+            if self.has_atomics {
+                // SAFETY: as in `flip`.
+                unsafe { memory::clear(at) };
+            } else {
+                slot(at).swap(0, Ordering::Release);
+            }
+        }
+    }
+
+    #[inline]
     fn tlbi(&self, op: Tlbi, scope: Scope) {
         // One of EL2's own translation does nothing for a guest's.
         if !planted::is(31) {

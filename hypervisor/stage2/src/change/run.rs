@@ -113,8 +113,9 @@ impl Slots {
 
     /// Takes leaves away, and stops at what is neither that nor nothing, and at a leaf of a group that goes on outside.
     pub(crate) fn clear(self, mmu: &impl Mmu) -> Cleared {
+        let gone = if self.count < 8 { 0 } else { self.clear_first(mmu) };
         let groups = self.whole_groups();
-        let mut cleared = Cleared::default();
+        let mut cleared = Cleared { passed: gone, gone, first: 0, end: gone };
         for (end, excluded) in [(groups.start, Codec::CONTIGUOUS), (groups.end, 0), (self.count, Codec::CONTIGUOUS)] {
             if !self.clear_until(mmu, end, excluded, &mut cleared) {
                 break;
@@ -147,6 +148,30 @@ impl Slots {
             cleared.passed = end.min(number + 1);
         }
         true
+    }
+
+    /// Takes leaves away from the first on, as far as eight of them at a time can go: 6 instructions an entry and not 13. Returns
+    /// how many. Not inlined: who unmaps a page would pay for the registers that it takes.
+    #[inline(never)]
+    fn clear_first(self, mmu: &impl Mmu) -> u64 {
+        if !self.may_be_updated(mmu) {
+            return 0;
+        }
+        let (groups, kind) = (self.whole_groups(), Codec::leaf_kind(self.first.level));
+        let are_groups = groups.start == 0 && groups.end != 0;
+        let (count, mask) =
+            if are_groups { (groups.end, Codec::KIND) } else { (self.count, Codec::KIND | Codec::CONTIGUOUS) };
+        let are_leaves = |first: Hpa| {
+            let raws = (0..8).map(|number| mmu.read(first.add(8 * number)));
+            let (any, all) = raws.fold((0, !0), |(any, all), raw| (any | raw, all & raw));
+            any & mask == kind && all & mask == kind
+        };
+        let (mut slot, end) = (self.first.address, self.address(count));
+        while slot.add(64) <= end && are_leaves(slot) {
+            mmu.invalidate(slot, 8);
+            slot = slot.add(64);
+        }
+        (slot.0 - self.first.address.0) / 8
     }
 
     /// Tells whether walks may set flags of these entries at any time.
