@@ -10,18 +10,15 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Leaves a table in which `part` was changed, and from which nothing was taken: it becomes a block if it says what a block
     /// can say, and whether it did is returned; else groups of 16 that say the same get their hint.
     pub(crate) fn tidy(&mut self, via: &Via, part: IpaRange) -> bool {
-        match self.block_of(via, part).map(|block| (block, self.look(via.slot))) {
-            Some((block, Place::Table(held, table))) => {
-                self.merge(held, table, block);
-                true
-            }
-            _ => {
-                if let Some(entries) = entries_of(via) {
-                    self.hint_groups(entries, part);
-                }
-                false
-            }
+        let Some(entries) = entries_of(via) else { return false };
+        if let Some(block) = self.block_of(via, entries, part)
+            && let Place::Table(held, table) = self.look(via.slot)
+        {
+            self.merge(held, table, block);
+            return true;
         }
+        self.hint_groups(entries, part);
+        false
     }
 
     /// Tells whether a table has no vacant entry.
@@ -29,14 +26,13 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         usize::from(self.tables.live_entries(table)) == ENTRIES
     }
 
-    /// Returns the block that the table could be.
-    fn block_of(&self, via: &Via, part: IpaRange) -> Option<Leaf> {
+    /// Returns the block that the table with these entries could be.
+    fn block_of(&self, via: &Via, entries: Slots, part: IpaRange) -> Option<Leaf> {
         if !self.is_full(via.table) || !via.slot.level().can_be_leaf() {
             return None;
         }
-        let entries = entries_of(via)?;
         // What was changed is the likeliest to be unlike the rest.
-        self.one_of(entries, entries.numbers_in(part).start % ENTRIES as u64)
+        self.one_of(entries, entries.numbers_touching(part).start)
     }
 
     /// Gives the groups that `part` has a part in their hint, where their members say the same. `entries` are the table's.
