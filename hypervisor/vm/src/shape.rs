@@ -84,8 +84,8 @@ impl Space {
     /// Gives the mapping's addresses from `base` to `end`, which lie in it, the permissions. Room for two protections is reserved,
     /// less one for each of the two that is where the mapping begins or ends.
     pub(crate) fn set_perms(&mut self, id: RegionId, base: u64, end: u64, perms: Perms) {
-        let (region_base, region_end) = (self.regions[id].base, self.regions[id].end());
-        let Protections { first, changes } = self.mapping(id).protections;
+        let (region, Protections { first, changes }) = (&self.regions[id], self.mapping(id).protections);
+        let (region_base, region_end) = (region.base, region.end());
         let (mut changes, covered) = changes.split(&mut self.protections, base);
         let (covered, after) = covered.split(&mut self.protections, end + 1);
         let before = self.last_perms(first, changes);

@@ -110,7 +110,11 @@ impl<T: Node> Tree<T> {
     }
 
     /// Makes two trees: of the nodes whose keys are below `key`, and of the others.
+    #[inline]
     pub(crate) fn split(self, nodes: &mut Arena<T>, key: T::Key) -> (Self, Self) {
+        if self.root.is_none() {
+            return (self, self);
+        }
         let (left, right) = split(nodes, self.root, key);
         (Self { root: left }, Self { root: right })
     }

@@ -366,8 +366,8 @@ fn check_protect<M: Machine>(
     let first = mapping_at(base)?;
     let (mut id, mut at, mut cuts) = (first, base, 0);
     loop {
-        demand_perms(space.mapping(id).caps, perms)?;
-        let region = &space.regions[id];
+        let (region, mapping) = (&space.regions[id], space.mapping(id));
+        demand_perms(mapping.caps, perms)?;
         let last = region.end().min(end);
         if region.parent != Some(vmar) {
             check_nested_protect(locked, id, rights, at, last, perms)?;
