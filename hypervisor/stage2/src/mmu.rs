@@ -39,7 +39,7 @@ pub trait Mmu {
     fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64>;
 
     /// Flips the bits `change` of `count` adjacent live descriptors, each in one step as [`Mmu::exchange`] does. A walk that sets a
-    /// flag of theirs meanwhile sets none of these.
+    /// flag of theirs meanwhile sets none of these. What is provided exchanges, so that a machine that watches its tables sees each.
     fn flip(&self, slot: Hpa, count: u64, change: u64) {
         for slot in (0..count).map(|number| slot.add(8 * number)) {
             let mut raw = self.read(slot);

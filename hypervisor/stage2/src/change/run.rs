@@ -95,14 +95,15 @@ impl Slots {
     /// something. Of eight that lead to none no more is asked: 5 instructions an entry and not 18.
     pub(crate) fn for_each_table(self, mmu: &impl Mmu, live: u64, found: impl FnMut(Hpa)) {
         let (mut found, mut live) = (found, live);
-        let (mut slot, end) = (self.first.address, self.address(self.count));
-        while live > 0 && slot < end {
-            let eight: [u64; 8] = core::array::from_fn(|number| mmu.read(slot.add(8 * number as u64)));
+        for first in (0..self.count).step_by(8) {
+            if live == 0 {
+                return;
+            }
+            let eight: [u64; 8] = core::array::from_fn(|number| mmu.read(self.address(first + number as u64)));
             if eight.iter().fold(0, |all, raw| all | raw) & Codec::TABLE_OR_PAGE != 0 {
                 eight.iter().filter_map(|raw| Codec::table(said(*raw), self.first.level)).for_each(&mut found);
             }
             live = live.saturating_sub(eight.iter().map(|raw| u64::from(*raw != 0)).sum());
-            slot = slot.add(64);
         }
     }
 

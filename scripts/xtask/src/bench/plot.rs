@@ -256,3 +256,56 @@ fn peer_color(index: usize) -> RGBColor {
 fn font(size: u32) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", size).into_font())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::bench::figures::tests::figure;
+
+    fn drawn(figures: &[Figure], peers: &[PeerFigure]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bench.svg");
+        write(&path, "max", figures, peers).unwrap();
+        fs::read_to_string(&path).unwrap()
+    }
+
+    /// Returns the texts of a picture, and how many filled circles it has in a color.
+    fn shown(svg: &str, color: RGBColor) -> (Vec<&str>, usize) {
+        let texts = svg.split("</text>").filter_map(|part| Some(part.rsplit_once('>')?.1.trim())).collect();
+        let RGBColor(red, green, blue) = color;
+        let fill = format!("fill=\"#{red:02X}{green:02X}{blue:02X}\"");
+        (texts, svg.lines().filter(|line| line.starts_with("<circle") && line.contains(&fill)).count())
+    }
+
+    #[test]
+    fn each_size_has_its_point_and_its_value_and_each_peer_that_was_measured_there_its_line() {
+        let figures = [figure("unmap", 1, 1623), figure("unmap", 512, 2560), figure("map", 512, 5120)];
+        let peer = |peer: &str, work: &str, sizes, each| PeerFigure {
+            peer: peer.into(),
+            work: work.into(),
+            sizes,
+            each,
+            note: None,
+        };
+        let peers = [peer("Xen", "unmap", 512..=4096, 1798.0), peer("KVM", "unmap", 16..=16, 151.0)];
+        let svg = drawn(&figures, &peers);
+        let (texts, points) = shown(&svg, OURS);
+        for text in ["unmap, per page", "map what is there, per page", "1623", "5", "10", "1798", "Xen", "KVM"] {
+            assert!(texts.contains(&text), "{text}: {texts:?}");
+        }
+        assert_eq!(points, 3);
+        // Both ends of Xen's, and nothing of a size that was not measured here.
+        assert_eq!([peer_color(0), peer_color(1)].map(|color| shown(&svg, color).1), [2, 0]);
+        assert!(!texts.contains(&"first touch, per page"), "a panel of a work that was not measured");
+    }
+
+    #[test]
+    fn values_are_short() {
+        assert_eq!(
+            [0.2, 7.0, 22.578, 151.4, 16234.0, 1.2e6].map(short),
+            ["0.20", "7", "22.6", "151", "16.2 k", "1.20 M"]
+        );
+    }
+}
