@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stage2::{Mmu, OutOfTables, Run, Stage2, Stats, Tables};
+use stage2::{Mmu, OutOfTables, Run, Stage2, Stats, Tables, Touched};
 use tests::{Sim, SimTables};
 use vmsa::{Attributes, Features, Geometry, Hpa, Ipa, IpaRange, PAGE_SIZE, Perms, Vmid};
 
@@ -84,6 +84,16 @@ impl<'s> Bench<'s> {
         let page = (frame, Attributes::normal(perms));
         let _ = self.tree.map_page(mmu, &mut self.tables, ipa, page).expect("tables enough");
         self.model.insert(ipa, (frame, perms));
+    }
+
+    /// Serves an access as a fault does, with a page at hand in case that there is none.
+    pub(crate) fn touch_or_map(&mut self, ipa: Ipa, perms: Perms, frame: Hpa) -> Touched {
+        let page = (frame, Attributes::normal(perms));
+        let touched = self.tree.touch_or_map(self.sim, &mut self.tables, ipa, perms, page);
+        if touched == Touched::Mapped {
+            self.model.insert(ipa, (frame, perms));
+        }
+        touched
     }
 
     pub(crate) fn unmap(&mut self, range: IpaRange) {

@@ -96,6 +96,40 @@ fn relaxing_needs_no_break_and_no_invalidation() {
 }
 
 #[test]
+fn a_page_that_is_touched_is_entered_where_its_table_has_nothing() {
+    on_every_machine(|bench| {
+        let (ipa, around) = (Ipa(0x8000_3000), pages(0x8000_0000, 8));
+        let frame = frame_of(ipa);
+        // There is no table for it yet, and none is made.
+        assert_eq!(bench.touch_or_map(ipa, READ_WRITE, frame), Touched::No);
+        bench.assert_right(around);
+        bench.map(pages(0x8000_2000, 1), READ).unwrap();
+        let table = bench.tree.walk(bench.sim, ipa).unwrap().table;
+        let cost = bench.cost(|bench| assert_eq!(bench.touch_or_map(ipa, READ_WRITE, frame), Touched::Mapped));
+        assert_eq!((cost.stores, cost.dsb, cost.tlbi_ipa + cost.tlbi_range + cost.tlbi_vmid), (1, 1, 0));
+        assert_eq!(live(&bench.tables, table), 2);
+        // What is there stays: it is looked at as any access is.
+        let other = frame_of(Ipa(0x8000_7000));
+        assert_eq!(bench.touch_or_map(ipa, READ_WRITE, other), Touched::Already);
+        assert_eq!(bench.touch_or_map(ipa, Perms::EXECUTE, other), Touched::No);
+        bench.assert_right(around);
+        bench.unmap(around);
+        assert_eq!(bench.tables.in_use(), 0);
+    });
+}
+
+#[test]
+fn nothing_is_touched_behind_the_end_of_the_space() {
+    on_every_machine(|bench| {
+        let end = bench.tree.geometry().limit();
+        bench.map(IpaRange { start: Ipa(end.0 - 0x2000), end }, READ).unwrap();
+        assert_eq!(bench.touch_or_map(end, READ, frame_of(Ipa(0))), Touched::No);
+        assert_eq!(bench.tree.touch(bench.sim, end, READ), Touched::No);
+        assert_eq!(bench.sim.violations(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn tables_go_back_when_their_last_entry_goes() {
     on_every_machine(|bench| {
         assert_eq!(bench.tables.in_use(), 0);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use stage2::{Mmu, Stage2, Tables, Touched};
 use tests::{Seen, Sim};
-use vmsa::{Attributes, Dirty, Geometry, Ipa, IpaRange, Leaf, PAGE_SIZE, Perms};
+use vmsa::{Attributes, Dirty, Geometry, Hpa, Ipa, IpaRange, Leaf, PAGE_SIZE, Perms};
 
 use super::marks::Marks;
 use super::program::{PLACES, Step, Turn};
@@ -271,7 +271,7 @@ pub(super) fn carry_out((tree, tables): (&mut Stage2, &mut impl Tables), step: &
         }
         Step::Put(ipa, memory, attributes) => {
             if let Some(run) = memory.at(*ipa, *attributes) {
-                let _ = tree.map_page(mmu, tables, *ipa, (run.output, run.attributes)).expect("tables enough");
+                put(tree, tables, mmu, *ipa, (run.output, run.attributes));
             }
         }
         Step::Unmap(ranges) => _ = tree.unmap(mmu, tables, ranges.iter().copied()).expect("tables enough"),
@@ -293,6 +293,14 @@ pub(super) fn carry_out((tree, tables): (&mut Stage2, &mut impl Tables), step: &
     told
 }
 
+/// Maps a page as a fault does: at one look where nothing is there, and else whatever is.
+fn put(tree: &mut Stage2, tables: &mut impl Tables, mmu: &impl Mmu, ipa: Ipa, page: (Hpa, Attributes)) {
+    let is_there = tree.walk(mmu, ipa).is_some_and(|walk| walk.entry.is_live());
+    if is_there || tree.touch_or_map(mmu, tables, ipa, page.1.perms, page) != Touched::Mapped {
+        let _ = tree.map_page(mmu, tables, ipa, page).expect("tables enough");
+    }
+}
+
 impl Told {
     fn leaf(&mut self, range: IpaRange, leaf: Leaf) {
         if leaf.attributes.dirty == Dirty::Dirty {
@@ -310,7 +318,7 @@ fn is_noted(used: &Used, flat: &Flat) -> bool {
     used.frame.is_some() && used.perms.contains(Perms::WRITE) && is_tracked
 }
 
-fn is_let_through(seen: Seen, perms: Perms) -> Option<vmsa::Hpa> {
+fn is_let_through(seen: Seen, perms: Perms) -> Option<Hpa> {
     match seen {
         Seen::Page(frame, allowed) if allowed.contains(perms) => Some(frame),
         _ => None,
