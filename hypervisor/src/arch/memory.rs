@@ -1,4 +1,5 @@
-//! Memory that a guest may be changing at the same time: copied word by word, never borrowed. And memory that nobody else sees.
+//! Memory that a guest may be changing at the same time: copied word by word, never borrowed. Memory that nobody else sees. And words
+//! of tables, in which walks may be setting flags.
 
 use core::arch::asm;
 use core::{array, ptr, slice};

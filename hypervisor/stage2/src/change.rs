@@ -3,7 +3,8 @@
 //! Break-before-make is in the types. What was found [`Live`] can be broken, and may leave a successor in its place: the
 //! descriptor that is to stand there, without its valid bit, so that for the hardware there is nothing. That makes it
 //! [`Idle`], and only the proof that the operation's invalidation is complete turns an idle entry into a live one. What the
-//! architecture allows in place goes through [`Live::change`]; `edit` holds the rules of when that is.
+//! architecture allows in place goes through [`Live::change`], and for many at once [`Slots::change_alike`]; `edit` holds the rules of
+//! when that is.
 //!
 //! The successor stands in the table itself, so that any number of entries can wait for one invalidation. Nobody but the
 //! operation that left it there sees it: the tree's lock is held until it is live.

@@ -38,8 +38,8 @@ pub trait Mmu {
     /// The descriptor says something else: that.
     fn exchange(&self, slot: Hpa, old: u64, new: u64) -> Result<(), u64>;
 
-    /// Flips the bits `change` of `count` adjacent live descriptors, each in one step as [`Mmu::exchange`] does. A walk that sets a
-    /// flag of theirs meanwhile sets none of these. What is provided exchanges, so that a machine that watches its tables sees each.
+    /// Flips the bits `change` of `count` adjacent live descriptors, each in one step as [`Mmu::exchange`] does. The caller knows that
+    /// no walk sets any of `change` in them. What is provided exchanges, so that a machine that watches its tables sees each.
     fn flip(&self, slot: Hpa, count: u64, change: u64) {
         for slot in (0..count).map(|number| slot.add(8 * number)) {
             let mut raw = self.read(slot);

@@ -73,7 +73,11 @@ impl<M: Machine> System<M> {
             }
             _ => {
                 let wish = Wish { ipa: ipa.page_base(), needed: needed(access), kind };
-                self.serve_access(id, &wish).unwrap_or_else(|status| self.refuse(id, &wish, status))
+                let mut space = vm.space.lock();
+                let mut vmos = self.lock_vmos();
+                let served = self.serve_access(id, &mut space, &mut vmos, &wish);
+                // Told under the locks: nobody can have the tables allow it meanwhile.
+                served.unwrap_or_else(|status| self.refuse(id, &wish, status))
             }
         };
         let count = match outcome {
@@ -91,13 +95,11 @@ impl<M: Machine> System<M> {
     /// # Errors
     ///
     /// Nothing allows the access, or there is no memory for the page.
-    fn serve_access(&self, id: VmId, wish: &Wish) -> Result<Fault, Status> {
-        let mut space = self.vm(id).space.lock();
-        let mut vmos = self.lock_vmos();
+    fn serve_access(&self, id: VmId, space: &mut Space, vmos: &mut Vmos, wish: &Wish) -> Result<Fault, Status> {
         let mapping = space.mapping_of_fault(wish.ipa.0).ok_or(Status::NOT_FOUND)?;
-        let shown = shown(&space, &vmos, mapping, wish.ipa);
+        let shown = shown(space, vmos, mapping, wish.ipa);
         shown.check(wish.needed)?;
-        let (frame, is_new) = self.frame_for(id, &mut vmos, &shown, wish.needed)?;
+        let (frame, is_new) = self.frame_for(id, vmos, &shown, wish.needed)?;
         let memory = &vmos[shown.memory];
         let is_shared = frame.is_none_or(|frame| memory.is_shared(&self.frames, frame));
         let page = (frame.unwrap_or(self.zeros), memory.attributes(shown.stretch.perms, is_shared));
@@ -126,21 +128,22 @@ impl<M: Machine> System<M> {
         wish: &Wish,
     ) -> Result<Fault, Status> {
         let Wish { ipa, needed, kind } = *wish;
-        if page.1.perms.contains(Perms::EXECUTE) {
-            self.machine.sync_instructions();
-        }
         let (mut tree, mut supply) = (self.tree(id), self.supply(id));
+        let must_sync = page.1.perms.contains(Perms::EXECUTE) && !self.machine.features().no_invalidate_for_fetch;
         // A new page is in no chunk, and where an entry leads to an old one, there is nothing to enter.
         let may_have_more = !is_new && kind == FaultKind::Translation;
         let around = if may_have_more { around(&self.frames, memory, shown, ipa) } else { None };
         let touched = match around {
-            Some(_) => tree.touch(&self.machine, ipa, needed),
-            None => tree.touch_or_map(&self.machine, &mut supply, ipa, needed, page),
+            None if !must_sync => tree.touch_or_map(&self.machine, &mut supply, ipa, needed, page),
+            _ => tree.touch(&self.machine, ipa, needed),
         };
         match touched {
             Touched::Marked | Touched::Mapped => return Ok(Fault::Served),
             Touched::Already => return Ok(self.already(&mut tree, wish)),
             Touched::No => {}
+        }
+        if must_sync {
+            self.machine.sync_instructions();
         }
         if around.is_some_and(|around| self.map_around(&mut tree, &mut supply, memory, &around, shown.stretch.perms))
             && tree.touch(&self.machine, ipa, needed) != Touched::No

@@ -50,9 +50,7 @@ impl<M: Machine> System<M> {
             }
             Some(frame) => Ok((frame, false)),
             None => {
-                if memory.zeros_are_mapped {
-                    self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
-                }
+                self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
                 self.add_page(&mut vmos[id], number).map(|frame| (frame, true))
             }
         }

@@ -48,7 +48,7 @@ impl Space {
         self.resize(id, self.regions[id].base, end);
     }
 
-    /// Cuts the mapping's addresses from `base` on off; returns the protections of those from `end` on, where there are any.
+    /// Cuts the mapping's addresses from `base` on off; returns the protections of those from `end` on, which lies in it.
     pub(crate) fn cut_out(&mut self, id: RegionId, base: u64, end: u64) -> Protections {
         let (below, above) = self.divide(self.mapping(id).protections, end);
         self.mapping_mut(id).protections.changes = below;

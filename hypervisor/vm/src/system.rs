@@ -199,6 +199,8 @@ impl<M: Machine> System<M> {
     fn map_new_ram(&self, supply: Supply<'_, M>, space: &mut Space, id: VmId, size: u64) -> Result<VmoId, Status> {
         let mut vmos = self.lock_vmos();
         space.regions.reserve(supply, 1)?;
+        // The first frame for these stays for good: what a guest maps and unmaps leaves as many frames as there were.
+        space.protections.reserve(supply, 1)?;
         let ram = self.create_vmo(&mut vmos, supply, size, VmoOptions::empty(), Backing::Paged)?;
         vmos[ram].name[..RAM_NAME.len()].copy_from_slice(RAM_NAME);
         vmos.promise_links(supply, 1)?;

@@ -10,10 +10,13 @@ use vmsa::{BbmLevel, DirtyLevel, Dsb, Features, Geometry, Hpa, Scope, Tlbi};
 
 const VALID: u64 = 1 << 0;
 const S2AP_WRITE: u64 = 1 << 7;
+/// What all leaves have, and no tables.
+const SH_INNER: u64 = 0b11 << 8;
+const ACCESS_FLAG: u64 = 1 << 10;
 const DIRTY_BIT_MODIFIER: u64 = 1 << 51;
 
 /// A machine with the oracle on it. Every second time that the entry of a clean page is about to be changed, the walk makes it
-/// dirty first.
+/// dirty first, and that of a page that was not used, used.
 pub(super) struct Raced<'c> {
     checked: &'c Checked<Sim>,
     chances: AtomicUsize,
@@ -28,9 +31,14 @@ impl<'c> Raced<'c> {
         let sim = self.checked.inner();
         let old = sim.memory().word(slot);
         let is_clean = old & (VALID | S2AP_WRITE | DIRTY_BIT_MODIFIER) == VALID | DIRTY_BIT_MODIFIER;
-        let is_updated = is_clean && sim.features().dirty == DirtyLevel::Dirty;
-        if is_updated && self.chances.fetch_add(1, Relaxed).is_multiple_of(2) {
-            let new = old | S2AP_WRITE;
+        let is_unused = old & (VALID | SH_INNER | ACCESS_FLAG) == VALID | SH_INNER;
+        let flag = match sim.features().dirty {
+            DirtyLevel::Dirty if is_clean => S2AP_WRITE,
+            DirtyLevel::Dirty | DirtyLevel::AccessFlag if is_unused => ACCESS_FLAG,
+            _ => return,
+        };
+        if self.chances.fetch_add(1, Relaxed).is_multiple_of(2) {
+            let new = old | flag;
             self.checked.told(Event::HardwareUpdate { slot, old, new });
             sim.memory().set_word(slot, new);
         }

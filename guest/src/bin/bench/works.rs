@@ -52,7 +52,19 @@ fn unknown(bench: &Bench, _: u64) -> Result<Cost> {
 
 fn unmap(bench: &Bench, shape: Shape, len_bytes: u64) -> Result<Cost> {
     let field = Field::filled(bench, shape, len_bytes)?;
-    bench.meter.measure(|| field.region.unmap(field.base, field.len_bytes))
+    let cost = bench.meter.measure(|| field.region.unmap(field.base, field.len_bytes))?;
+    refuse_stores(&field)?;
+    Ok(cost)
+}
+
+/// Checks that the field's pages cannot be written: some of them, the last too, for each takes a fault.
+fn refuse_stores(field: &Field) -> Result<()> {
+    let pages = field.len_bytes / PAGE_SIZE;
+    let is_writable = |page| probe::store(field.base + page * PAGE_SIZE, 1).is_ok();
+    match (0..pages).step_by(509).chain([pages - 1]).any(is_writable) {
+        true => Err(Status::BAD_STATE),
+        false => Ok(()),
+    }
 }
 
 fn split(bench: &Bench, _: u64) -> Result<Cost> {
@@ -85,12 +97,8 @@ fn map(bench: &Bench, n: u64) -> Result<Cost> {
 fn protect(bench: &Bench, n: u64) -> Result<Cost> {
     let field = Field::filled(bench, Shape::Pages, n * PAGE_SIZE)?;
     let cost = bench.meter.measure(|| field.region.protect(VmOptions::PERM_READ, field.base, field.len_bytes))?;
-    let is_writable = |page| probe::store(field.base + page * PAGE_SIZE, 1).is_ok();
-    // Some of them, the last too: each takes a fault.
-    match (0..n).step_by(509).chain([n - 1]).any(is_writable) {
-        true => Err(Status::BAD_STATE),
-        false => Ok(cost),
-    }
+    refuse_stores(&field)?;
+    Ok(cost)
 }
 
 fn decommit(bench: &Bench, n: u64) -> Result<Cost> {

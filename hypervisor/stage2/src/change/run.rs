@@ -155,10 +155,10 @@ impl Slots {
     /// how many. Not inlined: who unmaps a page would pay for the registers that it takes.
     #[inline(never)]
     fn clear_first(self, mmu: &impl Mmu) -> u64 {
-        if !self.may_be_updated(mmu) {
+        let (groups, kind) = (self.whole_groups(), Codec::leaf_kind(self.first.level));
+        if !self.may_be_updated(mmu) || mmu.read(self.first.address) & Codec::KIND != kind {
             return 0;
         }
-        let (groups, kind) = (self.whole_groups(), Codec::leaf_kind(self.first.level));
         let are_groups = groups.start == 0 && groups.end != 0;
         let (count, mask) =
             if are_groups { (groups.end, Codec::KIND) } else { (self.count, Codec::KIND | Codec::CONTIGUOUS) };
@@ -210,8 +210,9 @@ impl Slots {
     /// and say what it does, but for where they lead. Returns how many that are.
     pub(crate) fn change_alike(self, mmu: &impl Mmu, codec: Codec, live: &Live, old: Leaf, new: Leaf) -> u64 {
         let level = self.first.level;
+        debug_assert_eq!(old.attributes.accessed, new.attributes.accessed);
         // Of a leaf that is to become dirty at the first store, a walk sets what a change of permissions sets too.
-        let is_for_walks = old.attributes.accessed != new.attributes.accessed || old.attributes.dirty == Dirty::Clean;
+        let is_for_walks = old.attributes.dirty == Dirty::Clean;
         let (old, change) = (live.raw, live.raw ^ codec.encode(Entry::Leaf(new), level));
         let meaning = !Codec::output_bits(level);
         let is_alike = |raw: u64| (raw ^ old) & meaning == 0;
@@ -318,8 +319,11 @@ impl Slots {
     /// The same for a whole table, but for the hint in groups in which entries are about to change.
     pub(crate) fn fill_around(self, mmu: &impl Mmu, codec: Codec, leaf: Leaf, may_hint: bool, changing: Range<u64>) {
         let Slot { address, level, .. } = self.first;
-        let (raw, span) = (codec.encode(Entry::Leaf(leaf), level), level.entry_span());
-        let hint = if may_hint { Codec::CONTIGUOUS } else { 0 };
+        let span = level.entry_span();
+        let plain = Attributes { contiguous: false, ..leaf.attributes };
+        let raw = codec.encode(Entry::Leaf(Leaf { attributes: plain, ..leaf }), level);
+        let is_aligned = leaf.output.0.is_multiple_of(GROUP * span) || planted::is(120);
+        let hint = if may_hint && is_aligned { Codec::CONTIGUOUS } else { 0 };
         let (start, end) = (changing.start / GROUP * GROUP, changing.end.next_multiple_of(GROUP));
         for (from, to, hint) in [(0, start, hint), (start, end, 0), (end, self.count, hint)] {
             mmu.fill(address.add(8 * from), to - from, (raw + from * span) | hint, span);

@@ -89,7 +89,10 @@ impl Stage2 {
                 let (table, (output, attributes)) = (vacant.slot().table(), page);
                 vacant.make(mmu, self.codec, Entry::Leaf(self.sayable(Leaf { output, attributes })));
                 tables.set_live_entries(table, tables.live_entries(table) + 1);
-                self.publish_store(mmu, planted::is(90));
+                self.note_store();
+                if !planted::is(90) {
+                    mmu.dsb(Dsb::Ishst);
+                }
                 Touched::Mapped
             }
             _ => Touched::No,
@@ -110,16 +113,17 @@ impl Stage2 {
             return Touched::Already;
         }
         live.change(mmu, self.codec, |entry| mark(entry, perms));
-        self.publish_store(mmu, planted::is(125));
+        self.note_store();
+        if !planted::is(125) {
+            mmu.dsb(Dsb::Ishst);
+        }
         Touched::Marked
     }
 
-    fn publish_store(&mut self, mmu: &impl Mmu, is_forgotten: bool) {
+    /// Counts a store, and the barrier behind it.
+    const fn note_store(&mut self) {
         self.stats.stores += 1;
         self.stats.dsb += 1;
-        if !is_forgotten {
-            mmu.dsb(Dsb::Ishst);
-        }
     }
 
     /// Drops what this CPU's TLB holds for the page at `ipa`. For a permission fault on what the tables allow: an entry from

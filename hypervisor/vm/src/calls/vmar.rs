@@ -118,7 +118,9 @@ impl<M: Machine> Caller<'_, M> {
         // What is overwritten may be the middle of a mapping, which takes another.
         locked.reserve_mappings(if overwrites { 2 } else { 1 })?;
         // Where it fuses with its neighbours, what is allowed may change at both of its ends.
-        locked.reserve_protections(2)?;
+        if overwrites || locked.first_in(parent, base.saturating_sub(1), size + 2).is_some() {
+            locked.reserve_protections(2)?;
+        }
         if overwrites {
             let first = locked.first_in(parent, base, size);
             locked.unmap(parent, first, base, size)?;
@@ -351,7 +353,7 @@ fn check_sub_regions<M: Machine>(
 }
 
 /// Checks, mapping by mapping and the lowest first, that the range, which is not empty, can get the permissions. Returns the lowest
-/// mapping, and how often the range begins or ends within one, each of which takes a protection.
+/// mapping, and how often the range begins or ends within one, each of which may take a protection.
 fn check_protect<M: Machine>(
     locked: &Locked<'_, M>,
     vmar: RegionId,
