@@ -275,14 +275,16 @@ impl Slots {
         true
     }
 
-    /// Returns what tells whether an entry could be the first of as many leaves that are one: it says something, and does not lead to
-    /// where such a leaf cannot.
+    /// Returns what tells whether an entry could be the first of as many leaves that are one: it says something, leads to no table,
+    /// and not to where such a leaf cannot.
     #[inline]
     pub(crate) fn may_be_one<M: Mmu>(self, mmu: &M) -> impl Fn(Hpa) -> bool {
-        let misaligned = Codec::output_bits(self.first.level) & (self.span().len() - 1);
+        let level = self.first.level;
+        let asked = Codec::output_bits(level) & (self.span().len() - 1) | Codec::TABLE_OR_PAGE;
+        let wanted = Codec::leaf_kind(level) & Codec::TABLE_OR_PAGE;
         move |slot| {
             let raw = mmu.read(slot);
-            raw != 0 && raw & misaligned == 0
+            raw != 0 && raw & asked == wanted
         }
     }
 
