@@ -9,6 +9,7 @@
 mod address;
 mod barrier;
 mod descriptor;
+mod entry;
 mod features;
 mod geometry;
 mod level;
@@ -17,7 +18,8 @@ mod tlbi;
 
 pub use address::{Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_SIZE};
 pub use barrier::{Dc, Dsb};
-pub use descriptor::{Attributes, Codec, Dirty, Entry, Leaf, MemoryType, Perms};
+pub use descriptor::Codec;
+pub use entry::{Attributes, Dirty, Entry, Leaf, MemoryType, Perms};
 pub use features::{BbmLevel, DirtyLevel, Features, IdRegisters};
 pub use geometry::{Geometry, GeometryError, Vmid, vttbr};
 pub use level::{ENTRIES, Level};
