@@ -106,13 +106,13 @@ pub(super) unsafe fn flip(at: Hpa, bits: u64) {
     }
 }
 
-/// Clears a word that others may be changing, in one instruction, and after everything that this CPU did before.
+/// Makes a word 0 that others may be changing, in one instruction, and after everything that this CPU did before.
 ///
 /// # Safety
 ///
 /// As for [`flip`].
 #[inline]
-pub(super) unsafe fn clear(at: Hpa) {
+pub(super) unsafe fn erase(at: Hpa) {
     // SAFETY: (1) and (2).
     unsafe {
         asm!(

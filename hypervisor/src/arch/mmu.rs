@@ -81,11 +81,11 @@ impl Mmu for RealMmu {
     }
 
     #[inline]
-    fn invalidate(&self, at: Hpa, count: u64) {
+    fn erase(&self, at: Hpa, count: u64) {
         for at in (0..count).map(|number| at.add(8 * number)) {
             if self.has_atomics {
                 // SAFETY: as in `flip`.
-                unsafe { memory::clear(at) };
+                unsafe { memory::erase(at) };
             } else {
                 slot(at).swap(0, Ordering::Release);
             }

@@ -51,7 +51,7 @@ pub trait Mmu {
 
     /// Makes `count` adjacent live descriptors 0, whatever flags walks set in them meanwhile, each in one step as [`Mmu::exchange`]
     /// does.
-    fn invalidate(&self, slot: Hpa, count: u64) {
+    fn erase(&self, slot: Hpa, count: u64) {
         for slot in (0..count).map(|number| slot.add(8 * number)) {
             let mut raw = self.read(slot);
             while let Err(now) = self.exchange(slot, raw, 0) {

@@ -16,7 +16,7 @@ pub(crate) struct Slots {
 }
 
 /// What became of the entries of a run.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Cleared {
     /// How many of them are done with, from the first on.
     pub(crate) passed: u64,
@@ -114,7 +114,7 @@ impl Slots {
 
     /// Takes leaves away, and stops at what is neither that nor nothing, and at a leaf of a group that goes on outside.
     pub(crate) fn clear(self, mmu: &impl Mmu) -> Cleared {
-        let gone = if self.count < 8 { 0 } else { self.clear_first(mmu) };
+        let gone = if self.count < 8 { 0 } else { self.clear_eights(mmu) };
         let groups = self.whole_groups();
         let mut cleared = Cleared { passed: gone, gone, first: 0, end: gone };
         for (end, excluded) in [(groups.start, Codec::CONTIGUOUS), (groups.end, 0), (self.count, Codec::CONTIGUOUS)] {
@@ -154,7 +154,7 @@ impl Slots {
     /// Takes leaves away from the first on, as far as eight of them at a time can go: 6 instructions an entry and not 13. Returns
     /// how many. Not inlined: who unmaps a page would pay for the registers that it takes.
     #[inline(never)]
-    fn clear_first(self, mmu: &impl Mmu) -> u64 {
+    fn clear_eights(self, mmu: &impl Mmu) -> u64 {
         let (groups, kind) = (self.whole_groups(), Codec::leaf_kind(self.first.level));
         if !self.may_be_updated(mmu) || mmu.read(self.first.address) & Codec::KIND != kind {
             return 0;
@@ -169,7 +169,7 @@ impl Slots {
         };
         let (mut slot, end) = (self.first.address, self.address(count));
         while slot.add(64) <= end && are_leaves(slot) {
-            mmu.invalidate(slot, 8);
+            mmu.erase(slot, 8);
             slot = slot.add(64);
         }
         (slot.0 - self.first.address.0) / 8
