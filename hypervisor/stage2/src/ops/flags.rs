@@ -101,7 +101,10 @@ impl Stage2 {
 
     /// Returns what a walk for `ipa` ends at, if that is in the tree's space.
     fn place_of(&self, mmu: &impl Mmu, ipa: Ipa) -> Option<Place> {
-        let (slot, raw) = Walker::of(self, mmu).find(Some(ipa).filter(|ipa| *ipa < self.geometry.limit())?);
+        if ipa >= self.geometry.limit() {
+            return None;
+        }
+        let (slot, raw) = Walker::of(self, mmu).find(ipa);
         Some(slot.found(raw, self.codec))
     }
 

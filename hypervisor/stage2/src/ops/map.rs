@@ -189,7 +189,7 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M
         if via.slot.level() != Level::L2 || !self.edit.is_full(via.table) {
             return Enter::Descend;
         }
-        let _ = self.edit.tidy(via, part);
+        self.edit.tidy(via, part);
         Enter::Pass
     }
 
@@ -206,7 +206,7 @@ impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Visitor for Fill<'_, '_, M
     }
 
     fn leave(&mut self, via: &Via, part: IpaRange, _delta: i32) -> Next {
-        let _ = self.edit.tidy(via, part);
+        self.edit.tidy(via, part);
         Next::Same
     }
 
