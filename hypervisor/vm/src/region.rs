@@ -77,8 +77,8 @@ pub(crate) struct Mapping {
     pub(crate) link: Id<Link>,
 }
 
-/// What a mapping allows, address by address. Most allow the same throughout, which needs no tree and saves some 80 instructions
-/// of an unmapping, and 120 of a fault.
+/// What a mapping allows, address by address. Most allow the same throughout, which needs no tree and saves 37 instructions of an
+/// unmapping, 85 of a fault and 930 of a split.
 #[derive(Clone, Copy)]
 pub(crate) struct Protections {
     /// At its base.

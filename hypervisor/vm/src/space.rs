@@ -129,7 +129,7 @@ impl Space {
         self.stretch_of(&self.regions[id], self.mapping(id), address)
     }
 
-    /// The same.
+    /// The same, of a mapping that was looked up.
     pub(crate) fn stretch_of(&self, region: &Region, mapping: &Mapping, address: u64) -> Stretch {
         let Protections { first, changes } = mapping.protections;
         let (mut base, mut perms) = (region.base, first);

@@ -67,7 +67,8 @@ impl<T: Node> Tree<T> {
         self.root = Some(insert(nodes, self.root, id));
     }
 
-    /// Adds a node that is in no tree, and whose key is above all others: half of what [`Tree::insert`] costs.
+    /// Adds a node that is in no tree, and whose key is above all others: a little more than half of what
+    /// [`Tree::insert`] costs.
     pub(crate) fn push(&mut self, nodes: &mut Arena<T>, id: Id<T>) {
         self.root = Some(join(nodes, self.root, id, None));
     }

@@ -73,7 +73,7 @@ impl Stage2 {
     }
 
     /// Does the same; and where there is a table for the page at `ipa`, and nothing of it in the table, enters `page`, whose contents
-    /// were written before the call. What is made of nothing owes no invalidation, so that this takes 150 instructions less than
+    /// were written before the call. What is made of nothing owes no invalidation, so that this takes 170 instructions less than
     /// [`Stage2::map_page`].
     pub fn touch_or_map<M: Mmu, T: Tables>(
         &mut self,
