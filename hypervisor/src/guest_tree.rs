@@ -1,11 +1,10 @@
 //! The device tree that a guest is given.
 
-use alloc::string::String;
+use alloc::format;
 use alloc::vec::Vec;
-use core::fmt::Write;
 
 use abi::RAM_BASE;
-use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use vm_fdt::{Error, FdtWriter};
 
 /// What the device tree tells.
 #[derive(Clone, Copy, Debug)]
@@ -20,68 +19,58 @@ pub struct Description<'a> {
 
 impl Description<'_> {
     /// Returns the device tree as a guest reads it.
-    pub fn to_blob(self) -> Vec<u8> {
-        let mut tree = DeviceTree::new();
-        let root = &mut tree.root;
-        set(root, "#address-cells", 2u32);
-        set(root, "#size-cells", 2u32);
-        set(root, "compatible", "stagecraft,vm");
-        root.add_child(self.chosen());
-        root.add_child(self.memory());
-        root.add_child(self.cpus());
-        root.add_child(psci());
-        tree.to_dtb()
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidString`] if there is a NUL in the arguments.
+    pub fn to_blob(self) -> Result<Vec<u8>, Error> {
+        let mut tree = FdtWriter::new()?;
+        let root = tree.begin_node("")?;
+        tree.property_u32("#address-cells", 2)?;
+        tree.property_u32("#size-cells", 2)?;
+        tree.property_string("compatible", "stagecraft,vm")?;
+        self.chosen(&mut tree)?;
+        self.memory(&mut tree)?;
+        self.cpus(&mut tree)?;
+        psci(&mut tree)?;
+        tree.end_node(root)?;
+        tree.finish()
     }
 
-    fn chosen(self) -> DeviceTreeNode {
-        let mut node = named("chosen");
-        set(&mut node, "bootargs", self.arguments);
-        node
+    fn chosen(self, tree: &mut FdtWriter) -> Result<(), Error> {
+        let node = tree.begin_node("chosen")?;
+        tree.property_string("bootargs", self.arguments)?;
+        tree.end_node(node)
     }
 
-    fn memory(self) -> DeviceTreeNode {
-        let mut node = named(at("memory", RAM_BASE));
-        set(&mut node, "device_type", "memory");
-        set(&mut node, "reg", [RAM_BASE.to_be_bytes(), self.ram_bytes.to_be_bytes()].concat());
-        node
+    fn memory(self, tree: &mut FdtWriter) -> Result<(), Error> {
+        let node = tree.begin_node(&format!("memory@{RAM_BASE:x}"))?;
+        tree.property_string("device_type", "memory")?;
+        tree.property_array_u64("reg", &[RAM_BASE, self.ram_bytes])?;
+        tree.end_node(node)
     }
 
-    fn cpus(self) -> DeviceTreeNode {
-        let mut cpus = named("cpus");
-        set(&mut cpus, "#address-cells", 1u32);
-        set(&mut cpus, "#size-cells", 0u32);
+    fn cpus(self, tree: &mut FdtWriter) -> Result<(), Error> {
+        let cpus = tree.begin_node("cpus")?;
+        tree.property_u32("#address-cells", 1)?;
+        tree.property_u32("#size-cells", 0)?;
         for number in 0..self.vcpus as u32 {
-            let mut cpu = named(at("cpu", u64::from(number)));
-            set(&mut cpu, "device_type", "cpu");
-            set(&mut cpu, "compatible", "arm,armv8");
-            set(&mut cpu, "reg", number);
-            set(&mut cpu, "enable-method", "psci");
-            cpus.add_child(cpu);
+            let cpu = tree.begin_node(&format!("cpu@{number:x}"))?;
+            tree.property_string("device_type", "cpu")?;
+            tree.property_string("compatible", "arm,armv8")?;
+            tree.property_u32("reg", number)?;
+            tree.property_string("enable-method", "psci")?;
+            tree.end_node(cpu)?;
         }
-        cpus
+        tree.end_node(cpus)
     }
 }
 
-fn psci() -> DeviceTreeNode {
-    let mut node = named("psci");
-    set(&mut node, "compatible", b"arm,psci-1.0\0arm,psci-0.2\0".as_slice());
-    set(&mut node, "method", "hvc");
-    node
-}
-
-/// The names are ours and well-formed, so nothing is asked of them.
-fn named(name: impl Into<String>) -> DeviceTreeNode {
-    DeviceTreeNode::new_unchecked(name)
-}
-
-fn at(name: &str, address: u64) -> String {
-    let mut full = String::from(name);
-    let _ = write!(full, "@{address:x}");
-    full
-}
-
-fn set(node: &mut DeviceTreeNode, name: &str, value: impl dtoolkit::ToPropertyValue) {
-    node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+fn psci(tree: &mut FdtWriter) -> Result<(), Error> {
+    let node = tree.begin_node("psci")?;
+    tree.property("compatible", b"arm,psci-1.0\0arm,psci-0.2\0")?;
+    tree.property_string("method", "hvc")?;
+    tree.end_node(node)
 }
 
 #[cfg(test)]
@@ -94,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_guest_finds_what_it_needs() {
-        let blob = Description { ram_bytes: 64 << 20, vcpus: 3, arguments: "ram=64M case=a b" }.to_blob();
+        let blob = Description { ram_bytes: 64 << 20, vcpus: 3, arguments: "ram=64M case=a b" }.to_blob().unwrap();
         let tree = Fdt::new(&blob).unwrap();
         assert!(tree.root().is_compatible("stagecraft,vm"));
         assert_eq!(tree.chosen().unwrap().bootargs(), Ok(Some("ram=64M case=a b")));
@@ -107,6 +96,12 @@ mod tests {
         let psci = tree.find_node("/psci").unwrap();
         assert!(psci.is_compatible("arm,psci-1.0"));
         assert_eq!(psci.property("method").unwrap().value(), b"hvc\0");
+    }
+
+    #[test]
+    fn arguments_that_end_early_are_refused() {
+        let description = Description { ram_bytes: 64 << 20, vcpus: 1, arguments: "case=a\0b" };
+        assert_eq!(description.to_blob(), Err(Error::InvalidString));
     }
 
     fn cell(cells: dtoolkit::Cells<'_>) -> u64 {

@@ -30,6 +30,7 @@ enum Refusal {
     Config(ConfigError<'static>),
     LongArguments(usize),
     Image(ImageError),
+    NulInArguments,
     NoVm(Status),
     NotLoaded(Status),
     NotGranted,
@@ -67,7 +68,7 @@ fn boot() -> Result<Infallible, Refusal> {
         Description { ram_bytes: config.ram_bytes, vcpus: board.cpus.affinities().len(), arguments: module.arguments };
     let context = place_tree(host, description)?;
     info!("guest of {} bytes at {} starts at {}", file.len(), module.region, image.entry());
-    debug!("{} vCPUs, {config:?}", description.vcpus);
+    debug!("{} vCPUs, started with `{}`", description.vcpus, description.arguments);
     vcpus::start(board.cpus, Start { entry: image.entry().0, context: context.0 })
 }
 
@@ -138,7 +139,9 @@ fn load(host: &Host, image: &Image<'_>) -> Result<(), Refusal> {
 
 fn place_tree(host: &Host, description: Description<'_>) -> Result<Ipa, Refusal> {
     let place = Ipa(RAM_BASE).add(description.ram_bytes.saturating_sub(DEVICE_TREE_SPAN));
-    host.system.write_ram(host.vm, place, &description.to_blob()).map_err(Refusal::NotLoaded)?;
+    // No other error can be: all else in the tree is ours.
+    let blob = description.to_blob().map_err(|_| Refusal::NulInArguments)?;
+    host.system.write_ram(host.vm, place, &blob).map_err(Refusal::NotLoaded)?;
     Ok(place)
 }
 
@@ -164,6 +167,7 @@ impl fmt::Display for Refusal {
             Self::NotGranted => f.write_str(
                 "boot arguments: mmio= is RAM, or a device that the hypervisor uses, or no address that there is",
             ),
+            Self::NulInArguments => f.write_str("there is a NUL in the guest's boot arguments"),
             Self::NotLoaded(status) => write!(f, "guest image: it cannot be loaded: {status}; is quota= too small?"),
         }
     }
