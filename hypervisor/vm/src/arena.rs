@@ -5,14 +5,12 @@ use core::marker::PhantomData;
 use core::num::{NonZeroU32, NonZeroUsize};
 use core::ops::{Index, IndexMut};
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
-use vmsa::{Hpa, PAGE_SIZE};
+use vmsa::PAGE_SIZE;
 
 use crate::Machine;
-use crate::frames::Use;
-use crate::radix::{Radix, Taken};
-use crate::supply::{NODE_WORDS, Supply, node};
+use crate::slabs::{Header, Slabs};
+use crate::supply::Supply;
 use crate::system::VmId;
 
 /// The name of an object in the arena that made it.
@@ -65,17 +63,7 @@ enum Slot<T> {
 /// The number of an object is that of its slab and, in the lower bits, that of its slot, of which the first is 1: in the place
 /// of slot 0 a slab says how many of its slots are used.
 pub(crate) struct Arena<T> {
-    /// By the number of a slab the slab's frame.
-    slabs: Radix,
-    /// Where slab 0 is, and the node with the words of the first 512: looking up an object takes 10 instructions by them, and 30
-    /// by the tree.
-    first: Option<NonZeroUsize>,
-    directory: Option<Hpa>,
-    /// How many there are, and how many of them have no object.
-    slab_count: u32,
-    empty_slabs: u32,
-    /// No number below it is free for a slab.
-    next_number: u32,
+    slabs: Slabs,
     free: Option<Id<T>>,
     free_count: u32,
     used: u32,
@@ -85,15 +73,6 @@ pub(crate) struct Arena<T> {
 /// No frame was to be had for another object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct OutOfSlots;
-
-/// What stands at the beginning of a slab's frame.
-#[repr(C)]
-struct Header {
-    /// How many of its slots are used.
-    used: u16,
-    /// Whose account the frame is charged to.
-    payer: VmId,
-}
 
 impl<T> Arena<T> {
     const PER_SLAB: u32 = {
@@ -111,18 +90,7 @@ impl<T> Arena<T> {
 
     /// Returns an arena with nothing in it.
     pub(crate) const fn new() -> Self {
-        Self {
-            slabs: Radix::new(),
-            first: None,
-            directory: None,
-            slab_count: 0,
-            empty_slabs: 0,
-            next_number: 0,
-            free: None,
-            free_count: 0,
-            used: 0,
-            of: PhantomData,
-        }
+        Self { slabs: Slabs::new(), free: None, free_count: 0, used: 0, of: PhantomData }
     }
 
     /// Returns how many objects there are.
@@ -153,11 +121,7 @@ impl<T> Arena<T> {
         self.free = next;
         self.free_count -= 1;
         self.used += 1;
-        let slab = self.header(id);
-        slab.used += 1;
-        if slab.used == 1 {
-            self.empty_slabs -= 1;
-        }
+        self.slabs.note_used(Self::slab_number(id));
         id
     }
 
@@ -189,11 +153,7 @@ impl<T> Arena<T> {
         self.free = Some(id);
         self.free_count += 1;
         self.used -= 1;
-        let slab = self.header(id);
-        slab.used -= 1;
-        if slab.used == 0 {
-            self.empty_slabs += 1;
-        }
+        self.slabs.note_free(Self::slab_number(id));
     }
 
     /// Returns the object, if there is one at that place.
@@ -202,7 +162,7 @@ impl<T> Arena<T> {
         if slot == 0 || slot > Self::PER_SLAB {
             return None;
         }
-        self.slab(id.number() >> Self::SLOT_BITS)?;
+        self.slabs.at(Self::slab_number(id))?;
         match self.slot(id) {
             Slot::Used(object) => Some(object),
             Slot::Free(_) => None,
@@ -212,111 +172,55 @@ impl<T> Arena<T> {
     /// Gives back slabs with nothing in them, but for the last slab, as long as there is room for `reserved` objects more.
     #[inline]
     pub(crate) fn trim<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>, reserved: u32) {
-        while self.empty_slabs > 0 && self.slab_count > 1 && self.free_count >= reserved + Self::PER_SLAB {
-            self.give_back_empty(&supply);
+        while self.slabs.have_spare() && self.free_count >= reserved + Self::PER_SLAB {
+            let Some((number, payer)) = self.slabs.first_empty() else { return };
+            self.forget_places_in(number);
+            self.slabs.give_back(supply(payer), number);
         }
     }
 
-    /// Gives back the first slab with nothing in it. There is one, and another slab besides.
+    /// Takes the places of a slab with nothing in it out of the free ones.
     #[cold]
-    fn give_back_empty<'m, M: Machine + 'm>(&mut self, supply: impl Fn(VmId) -> Supply<'m, M>) {
-        let Some((number, payer)) = self.first_empty() else { return };
-        let supply = supply(payer);
-        let is_in_slab = |id: &Id<T>| id.number() >> Self::SLOT_BITS == number;
+    fn forget_places_in(&mut self, number: u32) {
         let mut at = self.free.take();
         while let Some(id) = at {
             let Slot::Free(next) = *self.slot(id) else { unreachable!("{id:?} is free and used") };
-            if !is_in_slab(&id) {
+            if Self::slab_number(id) != number {
                 *self.slot_mut(id) = Slot::Free(self.free);
                 self.free = Some(id);
             }
             at = next;
         }
-        self.slabs.take(supply, u64::from(number), u64::from(number) + 1, |taken| {
-            if let Taken::Page(frame) = taken {
-                supply.give(frame);
-            }
-        });
-        self.note_slabs();
-        self.slab_count -= 1;
-        self.empty_slabs -= 1;
         self.free_count -= Self::PER_SLAB;
-        self.next_number = self.next_number.min(number);
-    }
-
-    fn first_empty(&mut self) -> Option<(u32, VmId)> {
-        let mut from = 0;
-        while let Some((number, _)) = self.slabs.next(from, u64::MAX) {
-            let first = Id::at((number as u32) << Self::SLOT_BITS | 1)?;
-            let Header { used, payer } = *self.header(first);
-            if used == 0 {
-                return Some((number as u32, payer));
-            }
-            from = number + 1;
-        }
-        None
     }
 
     /// Returns all objects.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        let numbers =
-            core::iter::successors(self.slabs.next(0, u64::MAX), |(number, _)| self.slabs.next(number + 1, u64::MAX));
-        let places = numbers
-            .flat_map(|(number, _)| (1..=Self::PER_SLAB).map(move |slot| (number as u32) << Self::SLOT_BITS | slot));
+        let slabs = core::iter::successors(self.slabs.next(0), |number| self.slabs.next(number + 1));
+        let places = slabs.flat_map(|number| (1..=Self::PER_SLAB).map(move |slot| number << Self::SLOT_BITS | slot));
         places.filter_map(|number| self.get(Id::at(number)?))
     }
 
     fn grow<M: Machine>(&mut self, supply: Supply<'_, M>) -> Result<(), OutOfSlots> {
-        let most = u32::MAX >> Self::SLOT_BITS;
-        let number = (self.next_number..=most).find(|number| self.slab(*number).is_none()).ok_or(OutOfSlots)?;
-        let frame = supply.take(Use::Node).ok_or(OutOfSlots)?;
-        if self.slabs.insert(supply, u64::from(number), frame).is_err() {
-            supply.give(frame);
-            return Err(OutOfSlots);
-        }
-        self.note_slabs();
-        self.next_number = number + 1;
-        self.slab_count += 1;
-        self.empty_slabs += 1;
+        let number = self.slabs.add(supply, u32::MAX >> Self::SLOT_BITS).ok_or(OutOfSlots)?;
         for slot in (1..=Self::PER_SLAB).rev() {
             let Some(id) = Id::at(number << Self::SLOT_BITS | slot) else { return Err(OutOfSlots) };
-            // SAFETY: the slot lies in the new slab, which nobody has looked at.
+            // SAFETY: the slot lies in the new slab, behind its header, where nobody has looked.
             unsafe { self.pointer(id).write(Slot::Free(self.free)) };
             self.free = Some(id);
             self.free_count += 1;
         }
-        let header = NonNull::with_exposed_provenance(address_of(frame).ok_or(OutOfSlots)?);
-        // SAFETY: it lies in the new slab, before the slots.
-        unsafe { header.write(Header { used: 0, payer: supply.vm }) };
         Ok(())
     }
 
-    fn note_slabs(&mut self) {
-        self.first = self.far_slab(0);
-        self.directory = self.slabs.first_node();
-    }
-
-    /// Returns where the slab of that number is, if there is one.
-    #[inline]
-    fn slab(&self, number: u32) -> Option<NonZeroUsize> {
-        match (number, self.directory) {
-            (0, _) => self.first,
-            (_, Some(directory)) if number < NODE_WORDS as u32 => {
-                NonZeroUsize::new(node(directory)[number as usize].load(Relaxed) as usize)
-            }
-            _ => self.far_slab(number),
-        }
-    }
-
-    #[inline(never)]
-    fn far_slab(&self, number: u32) -> Option<NonZeroUsize> {
-        self.slabs.get(u64::from(number)).and_then(address_of)
+    const fn slab_number(id: Id<T>) -> u32 {
+        id.number() >> Self::SLOT_BITS
     }
 
     /// Returns where the slab is that the object is in.
     #[inline]
     fn slab_of(&self, id: Id<T>) -> NonZeroUsize {
-        match self.slab(id.number() >> Self::SLOT_BITS) {
+        match self.slabs.at(Self::slab_number(id)) {
             Some(address) => address,
             None => gone(id.number()),
         }
@@ -328,13 +232,6 @@ impl<T> Arena<T> {
         let offset = (id.number() & Self::SLOT_MASK) as usize * size_of::<Slot<T>>();
         // The slab begins at a page.
         NonNull::with_exposed_provenance(self.slab_of(id) | offset)
-    }
-
-    #[inline]
-    fn header(&mut self, id: Id<T>) -> &mut Header {
-        let mut pointer = NonNull::with_exposed_provenance(self.slab_of(id));
-        // SAFETY: as for a slot: it lies before the slots, and was initialised with them.
-        unsafe { pointer.as_mut() }
     }
 
     #[inline]
@@ -352,11 +249,6 @@ impl<T> Arena<T> {
         // SAFETY: as above; the borrow of `self` is the only one.
         unsafe { pointer.as_mut() }
     }
-}
-
-/// Returns the address at which this program sees a frame. None is at address 0.
-fn address_of(frame: Hpa) -> Option<NonZeroUsize> {
-    NonZeroUsize::new(frame.0 as usize)
 }
 
 /// Ends the program: an object was named that is gone.

@@ -28,6 +28,7 @@ mod radix;
 mod random;
 mod region;
 mod shape;
+mod slabs;
 mod space;
 mod spots;
 mod supply;
