@@ -9,6 +9,7 @@ use vmsa::Hpa;
 use crate::frame_lists::FrameStack;
 use crate::frames::Frames;
 use crate::loads::MAX_CPUS;
+use crate::told::lock;
 
 /// How many frames a CPU keeps at the most.
 const MOST: u32 = 64;
@@ -26,13 +27,13 @@ impl Caches {
     /// Takes a frame.
     pub(crate) fn take(&self, frames: &Frames, cpu: usize) -> Option<Hpa> {
         let own = &self.0[cpu % MAX_CPUS];
-        let cached = own.lock().pop(frames);
+        let cached = lock(own).pop(frames);
         cached.or_else(|| self.refill(frames, own))
     }
 
     /// Gives free frames back, a batch at the most: others may wait for the lock. Returns how many.
     pub(crate) fn give(&self, frames: &Frames, cpu: usize, free: impl IntoIterator<Item = Hpa>) -> u64 {
-        let mut own = self.0[cpu % MAX_CPUS].lock();
+        let mut own = lock(&self.0[cpu % MAX_CPUS]);
         let mut given = 0;
         for frame in free.into_iter().take(usize::from(BATCH)) {
             own.push(frames, frame);
@@ -47,7 +48,7 @@ impl Caches {
     #[cold]
     fn refill(&self, frames: &Frames, own: &Mutex<FrameStack>) -> Option<Hpa> {
         let deal = |count| {
-            let mut own = own.lock();
+            let mut own = lock(own);
             frames.deal(&mut own, count);
             own.pop(frames)
         };
@@ -61,7 +62,7 @@ impl Caches {
     #[cold]
     pub(crate) fn drain(&self, frames: &Frames) {
         for cache in &self.0 {
-            let mut cache = cache.lock();
+            let mut cache = lock(cache);
             frames.give_back(&mut cache, u32::MAX);
         }
     }

@@ -12,7 +12,7 @@ use crate::region::RegionId;
 use crate::space::{Space, Stretch};
 use crate::supply::Supply;
 use crate::system::{System, VmId};
-use crate::told::Work;
+use crate::told::{Work, lock};
 use crate::vmo::Vmos;
 use crate::{Machine, Status};
 
@@ -73,7 +73,7 @@ impl<M: Machine> System<M> {
             }
             _ => {
                 let wish = Wish { ipa: ipa.page_base(), needed: needed(access), kind };
-                let mut space = vm.space.lock();
+                let mut space = lock(&vm.space);
                 let mut vmos = self.lock_vmos();
                 let served = self.serve_access(id, &mut space, &mut vmos, &wish);
                 // Told under the locks: nobody can have the tables allow it meanwhile.

@@ -14,6 +14,7 @@ use vmsa::{Hpa, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::caches::Caches;
 use crate::frame_lists::FrameStack;
+use crate::told::lock;
 
 /// The base-two logarithm of the frames in a chunk.
 const CHUNK_SHIFT: u32 = 9;
@@ -256,7 +257,7 @@ impl Frames {
         if onto.count() != 0 {
             return;
         }
-        let mut state = self.state.lock();
+        let mut state = lock(&self.state);
         let mut last = None;
         for taken in 0..count {
             match state.take_frames(self, count - taken) {
@@ -269,7 +270,7 @@ impl Frames {
 
     /// Gives up to `count` frames of the stack back.
     pub(crate) fn give_back(&self, from: &mut FrameStack, count: u32) {
-        let mut state = self.state.lock();
+        let mut state = lock(&self.state);
         for _ in 0..count {
             let Some(frame) = from.pop(self) else { return };
             state.give_frame(self, frame);
@@ -282,7 +283,7 @@ impl Frames {
         let align = 1u64.checked_shl(align_log2)?.max(PAGE_SIZE);
         let layout = Layout::from_size_align(bytes.max(align) as usize, align as usize).ok()?;
         account.charge(count)?;
-        let take = || self.state.lock().heap.alloc(layout).ok();
+        let take = || lock(&self.state).heap.alloc(layout).ok();
         let drain_and_take = || {
             self.caches.drain(self);
             take()
@@ -294,8 +295,7 @@ impl Frames {
         let first = Hpa(block.addr().get() as u64);
         self.records(first, count).iter().for_each(|record| record.begin(used_as));
         self.deal_whole_chunks(first, count);
-        let end = first.add(layout.size() as u64);
-        self.state.lock().give_blocks(first.add(count * PAGE_SIZE), end);
+        lock(&self.state).give_blocks(first.add(count * PAGE_SIZE), first.add(layout.size() as u64));
         Some(first)
     }
 
@@ -314,7 +314,7 @@ impl Frames {
         for record in self.records(first, count) {
             record.used_as.store(Use::Free as u8, Relaxed);
         }
-        self.state.lock().give_blocks(first, first.add(count * PAGE_SIZE));
+        lock(&self.state).give_blocks(first, first.add(count * PAGE_SIZE));
         account.discharge(count);
     }
 

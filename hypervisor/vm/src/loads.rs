@@ -8,7 +8,7 @@ use vmsa::Vmid;
 
 use crate::Machine;
 use crate::system::{System, VmId};
-use crate::told::{Lock, Told};
+use crate::told::{Lock, Told, lock};
 
 /// How many CPUs there can be, by number from 0.
 pub(crate) const MAX_CPUS: usize = 8;
@@ -63,7 +63,7 @@ impl<M: Machine> System<M> {
     }
 
     fn lock_loads(&self) -> Told<'_, M, Loads> {
-        Told::new(&self.machine, Lock::Vmids, self.loads.lock())
+        Told::new(&self.machine, Lock::Vmids, lock(&self.loads))
     }
 
     /// Gives the VM's tree a VMID if it has none; returns what puts it in use.

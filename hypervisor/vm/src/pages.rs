@@ -147,11 +147,13 @@ impl<M: Machine> System<M> {
         true
     }
 
-    /// Makes sure that no chunk reaches across the page `number`, so that what is on one side of it can be taken back.
+    /// Makes sure that no chunk reaches across the page `number`, so that what is on one side of it can be taken back. Not inlined:
+    /// chunks are rarely split.
     ///
     /// # Errors
     ///
     /// NO_MEMORY: there is no frame for the bookkeeping of a chunk's pages. Nothing was changed.
+    #[inline(never)]
     pub(crate) fn split_before(&self, vmos: &mut Vmos, id: MemoryId, number: u64) -> Result<(), Status> {
         if number.is_multiple_of(CHUNK_FRAMES) {
             return Ok(());

@@ -49,7 +49,8 @@ impl<'a, M: Machine> Supply<'a, M> {
         Some(frame)
     }
 
-    /// Gives a frame back that nobody else can reach.
+    /// Gives a frame back that nobody else can reach. Not inlined: where a frame is taken, it is for what fails afterwards.
+    #[inline(never)]
     pub(crate) fn give(self, frame: Hpa) {
         self.forget_lines([(frame, 1)]);
         self.machine.told_given_back(frame, 1);

@@ -259,9 +259,9 @@ impl<M: Machine> System<M> {
 
     /// Returns the VM that `id` was given for.
     pub(crate) fn vm(&self, id: VmId) -> &Vm {
-        match self.vms[id.index()].get() {
+        match self.vms.get(id.index()).and_then(Once::get) {
             Some(vm) => vm,
-            None => unreachable!("{id:?} was given before its VM was made"),
+            None => not_made(id),
         }
     }
 
@@ -279,4 +279,11 @@ impl<M: Machine> System<M> {
         debug_assert_ne!(koid, KOID_INVALID);
         koid
     }
+}
+
+/// Ends the program: a VM was named that there is not.
+#[cold]
+#[inline(never)]
+fn not_made(id: VmId) -> ! {
+    unreachable!("{id:?} was given before its VM was made")
 }

@@ -4,7 +4,7 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::Status;
-use spin::MutexGuard;
+use spin::{Mutex, MutexGuard};
 use stage2::Stage2;
 use vmsa::{Hpa, IpaRange, Perms};
 
@@ -107,17 +107,29 @@ impl<M: Machine, T> DerefMut for Told<'_, M, T> {
     }
 }
 
+/// Locks what is rarely held. How one waits stands in one place, and not in 180.
+#[inline]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.try_lock().unwrap_or_else(|| wait_for(mutex))
+}
+
+#[cold]
+#[inline(never)]
+fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock()
+}
+
 impl<M: Machine> System<M> {
     /// Locks a VM's tree.
     pub(crate) fn tree(&self, id: VmId) -> Told<'_, M, Stage2> {
-        let tree = self.vm(id).tree.lock();
+        let tree = lock(&self.vm(id).tree);
         let lock = Lock::Tree(id, tree.root());
         Told::new(&self.machine, lock, tree)
     }
 
     /// Locks the VMOs.
     pub(crate) fn lock_vmos(&self) -> Told<'_, M, Vmos> {
-        Told::new(&self.machine, Lock::Vmos, self.vmos.lock())
+        Told::new(&self.machine, Lock::Vmos, lock(&self.vmos))
     }
 
     /// Works on a range of a VM's memory. `perms` are those that protection leaves.
@@ -131,7 +143,7 @@ impl<M: Machine> System<M> {
     ) -> Result<R, Status> {
         self.machine.told_begun(work, id, range, perms);
         let result = carry_out();
-        self.machine.told_ended(result.as_ref().map_or_else(|status| *status, |_| Status::OK));
+        self.machine.told_ended(status_of(&result));
         result
     }
 
@@ -144,11 +156,22 @@ impl<M: Machine> System<M> {
         mut ranges: impl Iterator<Item = IpaRange> + Clone,
         carry_out: impl FnOnce() -> Result<R, Status>,
     ) -> Result<R, Status> {
-        if let (Some(range), None) = (ranges.clone().next(), ranges.clone().nth(1)) {
-            return self.operate(work, id, range, None, carry_out);
+        let mut others = ranges.clone();
+        let only = others.next().filter(|_| others.next().is_none());
+        if let Some(range) = only {
+            self.machine.told_begun(work, id, range, None);
         }
-        let result = carry_out()?;
+        let result = carry_out();
+        if only.is_some() {
+            self.machine.told_ended(status_of(&result));
+            return result;
+        }
+        let result = result?;
         ranges.try_for_each(|range| self.operate(work, id, range, None, || Ok(())))?;
         Ok(result)
     }
+}
+
+fn status_of<R>(result: &Result<R, Status>) -> Status {
+    result.as_ref().map_or_else(|status| *status, |_| Status::OK)
 }

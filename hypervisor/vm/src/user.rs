@@ -8,6 +8,7 @@ use crate::Machine;
 use crate::memory::MemoryId;
 use crate::space::Space;
 use crate::system::{System, VmId};
+use crate::told::lock;
 use crate::vmo::Vmos;
 use crate::vmo_ops::{demand_cached, demand_frames};
 
@@ -33,7 +34,7 @@ impl<'a, M: Machine> Reader<'a, M> {
     ///
     /// INVALID_ARGS: not all of it is mapped readable.
     pub(crate) fn new(system: &'a System<M>, vm: VmId, base: u64, len: u64) -> Result<Self, Status> {
-        let space = system.vm(vm).space.lock();
+        let space = lock(&system.vm(vm).space);
         check(&space, &system.lock_vmos(), base, len, Perms::READ)?;
         Ok(Self { system, vm, base })
     }
@@ -44,7 +45,7 @@ impl<'a, M: Machine> Reader<'a, M> {
         let mut rest = into;
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(in_page(at, rest.len()));
-            let space = self.system.vm(self.vm).space.lock();
+            let space = lock(&self.system.vm(self.vm).space);
             let vmos = self.system.lock_vmos();
             let (memory, memory_offset) = locate(&space, &vmos, at, Perms::READ)?;
             self.system.read_page(&vmos, memory, memory_offset, now);
@@ -64,10 +65,10 @@ impl<'a, M: Machine> Writer<'a, M> {
     /// - INVALID_ARGS: not all of it is mapped writable.
     /// - NO_MEMORY: there is no frame for one of its pages.
     pub(crate) fn new(system: &'a System<M>, vm: VmId, base: u64, len: u64, used: u64) -> Result<Self, Status> {
-        check(&system.vm(vm).space.lock(), &system.lock_vmos(), base, len, Perms::WRITE)?;
+        check(&lock(&system.vm(vm).space), &system.lock_vmos(), base, len, Perms::WRITE)?;
         let mut at = base;
         while at < base + used.min(len) {
-            let space = system.vm(vm).space.lock();
+            let space = lock(&system.vm(vm).space);
             let mut vmos = system.lock_vmos();
             let (memory, offset) = locate(&space, &vmos, at, Perms::WRITE)?;
             system.page_for_write(&mut vmos, memory, offset / PAGE_SIZE)?;
@@ -82,7 +83,7 @@ impl<'a, M: Machine> Writer<'a, M> {
         let mut rest = from;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(in_page(at, rest.len()));
-            let space = self.system.vm(self.vm).space.lock();
+            let space = lock(&self.system.vm(self.vm).space);
             let mut vmos = self.system.lock_vmos();
             let (memory, memory_offset) = locate(&space, &vmos, at, Perms::WRITE)?;
             self.system.write_page(&mut vmos, memory, memory_offset, now)?;

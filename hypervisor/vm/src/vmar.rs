@@ -17,6 +17,7 @@ use crate::memory::{Memory, Pages};
 use crate::region::{Kind, Mapping, Protections, RegionId, Vmar};
 use crate::space::{Space, Stretch};
 use crate::system::{System, Vm, VmId};
+use crate::told::lock;
 use crate::vmo::VmoId;
 
 /// A VM whose space is locked.
@@ -49,9 +50,11 @@ pub(crate) struct NewMapping {
 }
 
 impl<'a, M: Machine> Locked<'a, M> {
+    /// Locks a VM's space. Not inlined, for it would be at 39 places: 4.7 KiB less, for 10 instructions.
+    #[inline(never)]
     pub(crate) fn new(system: &'a System<M>, id: VmId) -> Self {
         let vm = system.vm(id);
-        Self { system, vm, id, space: vm.space.lock(), promised: 0 }
+        Self { system, vm, id, space: lock(&vm.space), promised: 0 }
     }
 
     /// Checks that the VMAR that a call began with is still there, after the space was unlocked.
@@ -83,7 +86,8 @@ impl<'a, M: Machine> Locked<'a, M> {
         Ok(())
     }
 
-    /// Returns the first region in the VMAR that has an address in common with the range.
+    /// Returns the first region in the VMAR that has an address in common with the range. Not inlined, for it would be at 8 places.
+    #[inline(never)]
     pub(crate) fn first_in(&self, vmar: RegionId, base: u64, size: u64) -> Option<RegionId> {
         self.space.vmar(vmar).children.first_overlapping(&self.space.regions, base, size)
     }

@@ -316,7 +316,9 @@ impl<M: Machine> System<M> {
         made
     }
 
-    /// Ends a use of the VMO. After the last one what nobody else shows is given back, with no lock of the VMOs held.
+    /// Ends a use of the VMO. After the last one what nobody else shows is given back, with no lock of the VMOs held. Not inlined,
+    /// for it would be at 15 places.
+    #[inline(never)]
     pub(crate) fn release_vmo(&self, id: VmoId) {
         self.release_locked(self.lock_vmos(), id);
     }
