@@ -83,7 +83,22 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
 
     /// Takes the tables that a change to the leaves of `range` that `changes` names needs for splits, at both of its ends.
     pub(crate) fn reserve(&mut self, range: IpaRange, changes: impl Fn(Leaf) -> bool) -> Result<(), OutOfTables> {
-        for _ in 0..self.cut(range, changes) {
+        let first = self.walker().find(range.start);
+        let entries = first.0.entries_for(range);
+        self.found = Some((range, entries));
+        if entries.is_some() { Ok(()) } else { self.reserve_for_blocks(range, first, &changes) }
+    }
+
+    /// The same where the range is not in one table of the last level. `first` is what a walk to its first address ended at. It
+    /// stands in one place for all operations: 2.6 KiB less, for some 15 instructions.
+    #[inline(never)]
+    fn reserve_for_blocks(
+        &mut self,
+        range: IpaRange,
+        first: (Slot, u64),
+        changes: &dyn Fn(Leaf) -> bool,
+    ) -> Result<(), OutOfTables> {
+        for _ in 0..self.cut(range, first, changes) {
             let table = self.tables.allocate_to_fill().ok_or(OutOfTables)?;
             self.tables.set_next(table, self.spare);
             self.spare = Some(table);
@@ -104,23 +119,16 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
 
     /// Returns how many tables the blocks take that `range` cuts: what it cuts has its first address in the midst, or the one
     /// behind its last.
-    fn cut(&mut self, range: IpaRange, changes: impl Fn(Leaf) -> bool) -> u64 {
-        let walker = self.walker();
-        let found = walker.find(range.start);
-        let entries = found.0.entries_for(range);
-        self.found = Some((range, entries));
-        if entries.is_some() {
-            return 0;
-        }
-        let first = self.changing_block(found, &changes);
+    fn cut(&self, range: IpaRange, first: (Slot, u64), changes: &dyn Fn(Leaf) -> bool) -> u64 {
+        let first = self.changing_block(first, changes);
         let has_second =
             range.end < self.tree.geometry().limit() && first.is_none_or(|(span, _)| span.end <= range.end);
-        let second = if has_second { self.changing_block(walker.find(range.end), &changes) } else { None };
+        let second = if has_second { self.changing_block(self.walker().find(range.end), changes) } else { None };
         first.into_iter().chain(second).map(|(span, level)| tables_for(span, level, span.intersection(range))).sum()
     }
 
     /// Returns the addresses that the block is for that a walk ended at, if it changes, and its level.
-    fn changing_block(&self, found: (Slot, u64), changes: &impl Fn(Leaf) -> bool) -> Option<(IpaRange, Level)> {
+    fn changing_block(&self, found: (Slot, u64), changes: &dyn Fn(Leaf) -> bool) -> Option<(IpaRange, Level)> {
         let (slot, raw) = found;
         if slot.level() == Level::LEAF {
             return None;
