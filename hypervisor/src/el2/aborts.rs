@@ -28,7 +28,8 @@ pub(super) fn serve(syndrome: Syndrome, exit: Exit) {
         FaultKind::TlbConflict => Some(Ipa(0)),
         _ => abort_ipa(syndrome),
     };
-    let serve = |ipa| host().system.fault(host().vm, ipa, syndrome.access(), kind);
+    let host = host();
+    let serve = |ipa| host.system.fault(host.vm, ipa, syndrome.access(), kind);
     // Where the guest's own tables have changed since, the access is tried again, and faults anew if it still does.
     match ipa.map_or(Fault::Spurious, serve) {
         Fault::Served | Fault::Spurious => _ = this_cpu().exits.note(exit),

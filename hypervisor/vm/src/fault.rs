@@ -8,7 +8,7 @@ use vmsa::{Access, Attributes, FaultKind, Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_S
 use crate::error::out_of_tables;
 use crate::frames::{CHUNK_BYTES, Frames};
 use crate::memory::{Memory, MemoryId, Pages};
-use crate::region::RegionId;
+use crate::region::{Mapping, Region};
 use crate::space::{Space, Stretch};
 use crate::supply::Supply;
 use crate::system::{System, VmId};
@@ -73,9 +73,9 @@ impl<M: Machine> System<M> {
             }
             _ => {
                 let wish = Wish { ipa: ipa.page_base(), needed: needed(access), kind };
-                let mut space = lock(&vm.space);
+                let space = lock(&vm.space);
                 let mut vmos = self.lock_vmos();
-                let served = self.serve_access(id, &mut space, &mut vmos, &wish);
+                let served = self.serve_access(id, &space, &mut vmos, &wish);
                 // Told under the locks: nobody can have the tables allow it meanwhile.
                 served.unwrap_or_else(|status| self.refuse(id, &wish, status))
             }
@@ -95,9 +95,9 @@ impl<M: Machine> System<M> {
     /// # Errors
     ///
     /// Nothing allows the access, or there is no memory for the page.
-    fn serve_access(&self, id: VmId, space: &mut Space, vmos: &mut Vmos, wish: &Wish) -> Result<Fault, Status> {
-        let mapping = space.mapping_of_fault(wish.ipa.0).ok_or(Status::NOT_FOUND)?;
-        let shown = shown(space, vmos, mapping, wish.ipa);
+    fn serve_access(&self, id: VmId, space: &Space, vmos: &mut Vmos, wish: &Wish) -> Result<Fault, Status> {
+        let (region, mapping) = space.mapping_of_fault(wish.ipa.0).ok_or(Status::NOT_FOUND)?;
+        let shown = shown(space, vmos, region, mapping, wish.ipa);
         shown.check(wish.needed)?;
         let (frame, is_new) = self.frame_for(id, vmos, &shown, wish.needed)?;
         let memory = &vmos[shown.memory];
@@ -245,9 +245,7 @@ const fn needed(access: Access) -> Perms {
 }
 
 /// Returns what the mapping, in which `ipa` lies, shows there.
-fn shown(space: &Space, vmos: &Vmos, id: RegionId, ipa: Ipa) -> Shown {
-    let region = &space.regions[id];
-    let Some(mapping) = region.mapping() else { unreachable!("a VMAR is taken for a mapping") };
+fn shown(space: &Space, vmos: &Vmos, region: &Region, mapping: &Mapping, ipa: Ipa) -> Shown {
     let view = vmos.view(mapping.vmo);
     let offset = view.offset.saturating_add(mapping.vmo_offset + (ipa.0 - region.base));
     Shown {

@@ -49,6 +49,7 @@ impl<M: Machine> System<M> {
                 self.copy_page(vmos, id, number, frame).map(|frame| (frame, false))
             }
             Some(frame) => Ok((frame, false)),
+            None if !memory.zeros_are_mapped => self.add_page(memory, number).map(|frame| (frame, true)),
             None => {
                 self.forget_zeros(vmos, id, number, number + 1, Work::Commit);
                 self.add_page(&mut vmos[id], number).map(|frame| (frame, true))

@@ -140,7 +140,7 @@ impl Slabs {
 
     fn note_places(&mut self) {
         self.first = self.far(0);
-        self.near = self.frames.first_node().map_or(&[], |frame| node(frame));
+        self.near = self.frames.leaf_node(0).map_or(&[], |frame| node(frame));
     }
 
     #[inline]

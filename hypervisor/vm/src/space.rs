@@ -2,6 +2,8 @@
 //!
 //! The stage-2 tables are a cache of what stands here: they may hold less, and a fault repairs that; never more.
 
+use core::cell::Cell;
+
 use abi::{PAGE_SIZE, Status};
 use vmsa::Perms;
 
@@ -30,7 +32,7 @@ pub(crate) struct Space {
     /// What scatters unplaced regions.
     random: Random,
     /// The mapping that the last fault was in; its name may be another region's by now, or nothing's.
-    last_fault: Option<RegionId>,
+    last_fault: Cell<Option<RegionId>>,
 }
 
 /// A stretch of a mapping that allows the same throughout.
@@ -49,7 +51,7 @@ impl Space {
             Region { base: 0, size: limit, parent: None, links: Links::new(Span::default()), kind: Kind::Vmar(root) };
         let root = regions.insert(supply, root)?;
         let (protections, random) = (Arena::new(), Random::new(seed));
-        Ok(Self { regions, protections, root, handles: Handles::new(seed), random, last_fault: None })
+        Ok(Self { regions, protections, root, handles: Handles::new(seed), random, last_fault: Cell::new(None) })
     }
 
     /// Gives back what is not needed. Nothing is reserved now.
@@ -112,16 +114,17 @@ impl Space {
     }
 
     /// Returns the same for a fault: mostly it is where the last one was, which takes 25 instructions to see, and 160 to find.
-    pub(crate) fn mapping_of_fault(&mut self, address: u64) -> Option<RegionId> {
-        if !self.last_fault.is_some_and(|id| self.holds_mapping(id, address)) {
-            self.last_fault = self.mapping_at(address);
+    pub(crate) fn mapping_of_fault(&self, address: u64) -> Option<(&Region, &Mapping)> {
+        let last = self.last_fault.get().and_then(|id| self.regions.get(id));
+        if let Some(region) = last.filter(|region| region.holds(address, 1))
+            && let Some(mapping) = region.mapping()
+        {
+            return Some((region, mapping));
         }
-        self.last_fault
-    }
-
-    /// Tells whether there is a mapping of that name by now, and it holds the address.
-    fn holds_mapping(&self, id: RegionId, address: u64) -> bool {
-        self.regions.get(id).is_some_and(|region| region.mapping().is_some() && region.holds(address, 1))
+        let id = self.mapping_at(address)?;
+        self.last_fault.set(Some(id));
+        let region = &self.regions[id];
+        Some((region, region.mapping()?))
     }
 
     /// Returns the stretch of the mapping that holds `address`, which lies in it.
