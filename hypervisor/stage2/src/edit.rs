@@ -151,18 +151,14 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
 
     /// Invalidates what was broken so far.
     pub(crate) fn flush(&mut self) -> Flushed {
+        let Some(broken) = self.gather.broken() else { return Flushed::now() };
         // Without a VMID nothing of the tree is in any TLB.
-        if self.tree.vmid.is_some() && self.gather.broken().is_some() {
-            // Its first barrier is for all stores.
+        if self.tree.vmid.is_some() {
+            self.tree.under_own_vmid(self.mmu, |issue| invalidate(issue, broken));
+            // Its first barrier was for all stores.
             self.gather.take_unpublished();
         }
-        if let Some(broken) = self.gather.broken() {
-            if self.tree.vmid.is_some() {
-                self.tree.under_own_vmid(self.mmu, |issue| invalidate(issue, broken));
-            }
-            return self.gather.forget_broken();
-        }
-        Flushed::now()
+        self.gather.forget_broken()
     }
 
     fn publish(&mut self) {

@@ -81,6 +81,11 @@ impl Broken {
         self.stale.iter().map_while(|stale| *stale)
     }
 
+    /// Tells whether there is more than one range.
+    pub(crate) const fn has_several(&self) -> bool {
+        self.count > 1
+    }
+
     /// Adds to the last range, or to a new one where a part begins and there is room.
     pub(crate) fn add(&mut self, new: Stale, is_apart: bool) {
         let is_first = is_apart || self.count == 0;

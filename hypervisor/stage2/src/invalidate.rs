@@ -56,7 +56,7 @@ pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, broken: &Broken) {
         issue.dsb(visible);
     }
     let features = issue.mmu.features();
-    if is_cheaper_by_vmid(broken, features) {
+    if broken.has_several() && is_cheaper_by_vmid(broken, features) {
         issue.tlbi(Tlbi::Vmid);
         return issue.complete();
     }
@@ -66,7 +66,12 @@ pub(crate) fn invalidate(issue: &mut Issue<'_, impl Mmu>, broken: &Broken) {
         let hint = (leaf_only && is_uniform && features.level_hint).then(|| spoiled::hint(level));
         match invalidation_for(range, level, features) {
             Invalidation::Range(operand) => issue.tlbi(Tlbi::Range { operand, level: hint, leaf_only }),
-            _ => issue.leaves(range, level, hint, leaf_only),
+            Invalidation::Leaves(range, level) => issue.leaves(range, level, hint, leaf_only),
+            // It is the only range.
+            Invalidation::Vmid => {
+                issue.tlbi(Tlbi::Vmid);
+                return issue.complete();
+            }
         }
     }
     if !planted::is(4) {
