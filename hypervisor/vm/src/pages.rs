@@ -57,6 +57,7 @@ impl<M: Machine> System<M> {
         }
     }
 
+    #[inline]
     fn add_page(&self, memory: &mut Memory, number: u64) -> Result<Hpa, Status> {
         let supply = self.supply(memory.payer);
         let frame = supply.take(Use::Page).ok_or(Status::NO_MEMORY)?;

@@ -183,6 +183,7 @@ impl Space {
     }
 
     /// Takes a mapping away that is in no VMAR any more. The VMO's note of it is the caller's to take away.
+    #[inline]
     pub(crate) fn remove_mapping(&mut self, id: RegionId) -> Id<Link> {
         let Mapping { link, protections, .. } = *self.mapping(id);
         protections.changes.free(&mut self.protections);

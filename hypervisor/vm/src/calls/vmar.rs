@@ -332,6 +332,7 @@ fn place_at<M: Machine>(
 
 /// Checks the sub-regions that have a part in the range, of which `first` is the first region: each is covered whole, and there
 /// is none unless they may be destroyed.
+#[inline]
 fn check_sub_regions<M: Machine>(
     locked: &Locked<'_, M>,
     vmar: RegionId,
