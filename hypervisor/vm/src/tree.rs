@@ -61,9 +61,7 @@ impl<T> Default for Tree<T> {
 impl<T: Node> Tree<T> {
     /// Adds a node that is in no tree.
     pub(crate) fn insert(&mut self, nodes: &mut Arena<T>, id: Id<T>) {
-        let links = nodes[id].links_mut();
-        (links.left, links.right) = (None, None);
-        update(nodes, id);
+        let _ = put_below(nodes, id, None, None);
         self.root = Some(insert(nodes, self.root, id));
     }
 
@@ -137,42 +135,43 @@ fn height<T: Node>(nodes: &Arena<T>, node: Option<Id<T>>) -> u32 {
     node.map_or(0, |id| nodes[id].links().height)
 }
 
-/// Brings a node's height and notes up to date with its children.
-fn update<T: Node>(nodes: &mut Arena<T>, id: Id<T>) {
-    let _ = update_and_weigh(nodes, id);
+/// Returns the height of a subtree, and its notes.
+fn known<T: Node>(nodes: &Arena<T>, node: Option<Id<T>>) -> (u32, Option<T::Notes>) {
+    node.map_or((0, None), |id| {
+        let links = nodes[id].links();
+        (links.height, Some(links.notes))
+    })
 }
 
-/// The same; returns the heights of the children.
-fn update_and_weigh<T: Node>(nodes: &mut Arena<T>, id: Id<T>) -> (u32, u32) {
-    let node = &nodes[id];
-    let [left, right] = [node.links().left, node.links().right].map(|child| child.map(|child| nodes[child].links()));
-    let [on_left, on_right] = [left, right].map(|links| links.map_or(0, |links| links.height));
-    let notes = node.notes(left.map(|links| links.notes), right.map(|links| links.notes));
-    let links = nodes[id].links_mut();
-    (links.height, links.notes) = (1 + on_left.max(on_right), notes);
+/// Puts two subtrees below a node, which takes notes of them; returns their heights.
+fn put_below<T: Node>(nodes: &mut Arena<T>, id: Id<T>, left: Option<Id<T>>, right: Option<Id<T>>) -> (u32, u32) {
+    let ((on_left, left_notes), (on_right, right_notes)) = (known(nodes, left), known(nodes, right));
+    let node = &mut nodes[id];
+    let notes = node.notes(left_notes, right_notes);
+    *node.links_mut() = Links { left, right, height: 1 + on_left.max(on_right), notes };
     (on_left, on_right)
 }
 
 fn rotate_right<T: Node>(nodes: &mut Arena<T>, id: Id<T>, left: Id<T>) -> Id<T> {
-    nodes[id].links_mut().left = nodes[left].links().right;
-    update(nodes, id);
-    nodes[left].links_mut().right = Some(id);
-    update(nodes, left);
+    let Links { left: outer, right: inner, .. } = *nodes[left].links();
+    let right = nodes[id].links().right;
+    let _ = put_below(nodes, id, inner, right);
+    let _ = put_below(nodes, left, outer, Some(id));
     left
 }
 
 fn rotate_left<T: Node>(nodes: &mut Arena<T>, id: Id<T>, right: Id<T>) -> Id<T> {
-    nodes[id].links_mut().right = nodes[right].links().left;
-    update(nodes, id);
-    nodes[right].links_mut().left = Some(id);
-    update(nodes, right);
+    let Links { left: inner, right: outer, .. } = *nodes[right].links();
+    let left = nodes[id].links().left;
+    let _ = put_below(nodes, id, left, inner);
+    let _ = put_below(nodes, right, Some(id), outer);
     right
 }
 
-/// Brings a node up to date, and the heights of its children, which differ by two at the most, within one; returns the node
-/// that is in its place then.
-fn balance<T: Node>(nodes: &mut Arena<T>, id: Id<T>) -> Id<T> {
-    let (on_left, on_right) = update_and_weigh(nodes, id);
+/// Puts two subtrees below a node, whose heights differ by two at the most, and brings them within one; returns the node that is
+/// in its place then.
+fn balance<T: Node>(nodes: &mut Arena<T>, id: Id<T>, left: Option<Id<T>>, right: Option<Id<T>>) -> Id<T> {
+    let (on_left, on_right) = put_below(nodes, id, left, right);
     if on_left.abs_diff(on_right) <= 1 {
         return id;
     }
@@ -204,51 +203,43 @@ fn rebalance<T: Node>(nodes: &mut Arena<T>, id: Id<T>, on_left: u32, on_right: u
 
 fn insert<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, id: Id<T>) -> Id<T> {
     let Some(at) = node else { return id };
-    if nodes[id].key() < nodes[at].key() {
-        let left = insert(nodes, nodes[at].links().left, id);
-        nodes[at].links_mut().left = Some(left);
-    } else {
-        let right = insert(nodes, nodes[at].links().right, id);
-        nodes[at].links_mut().right = Some(right);
-    }
-    balance(nodes, at)
+    let Links { mut left, mut right, .. } = *nodes[at].links();
+    let place = if nodes[id].key() < nodes[at].key() { &mut left } else { &mut right };
+    *place = Some(insert(nodes, *place, id));
+    balance(nodes, at, left, right)
 }
 
 fn remove<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: T::Key) -> Option<Id<T>> {
     let at = node?;
-    let Links { left, right, .. } = *nodes[at].links();
+    let Links { mut left, mut right, .. } = *nodes[at].links();
     let own_key = nodes[at].key();
-    if key < own_key {
-        nodes[at].links_mut().left = remove(nodes, left, key);
-    } else if key > own_key {
-        nodes[at].links_mut().right = remove(nodes, right, key);
-    } else {
+    if key == own_key {
         let Some(right) = right else { return left };
         let (rest, first) = remove_first(nodes, right);
-        let links = nodes[first].links_mut();
-        (links.left, links.right) = (left, rest);
-        return Some(balance(nodes, first));
+        return Some(balance(nodes, first, left, rest));
     }
-    Some(balance(nodes, at))
+    let place = if key < own_key { &mut left } else { &mut right };
+    *place = remove(nodes, *place, key);
+    Some(balance(nodes, at, left, right))
 }
 
 /// Returns the subtree without its first node, and that node.
 fn remove_first<T: Node>(nodes: &mut Arena<T>, at: Id<T>) -> (Option<Id<T>>, Id<T>) {
-    let Some(left) = nodes[at].links().left else { return (nodes[at].links().right, at) };
+    let Links { left, right, .. } = *nodes[at].links();
+    let Some(left) = left else { return (right, at) };
     let (rest, first) = remove_first(nodes, left);
-    nodes[at].links_mut().left = rest;
-    (Some(balance(nodes, at)), first)
+    (Some(balance(nodes, at, rest, right)), first)
 }
 
 /// Brings the nodes from the root to the one with the key up to date.
 fn refresh<T: Node>(nodes: &mut Arena<T>, node: Option<Id<T>>, key: T::Key) {
     let Some(at) = node else { return };
-    if key < nodes[at].key() {
-        refresh(nodes, nodes[at].links().left, key);
-    } else if key > nodes[at].key() {
-        refresh(nodes, nodes[at].links().right, key);
+    let Links { left, right, .. } = *nodes[at].links();
+    let own_key = nodes[at].key();
+    if key != own_key {
+        refresh(nodes, if key < own_key { left } else { right }, key);
     }
-    update(nodes, at);
+    let _ = put_below(nodes, at, left, right);
 }
 
 /// Returns the tree of two, and of a node between them: it goes down the higher one to where the other is as high.
@@ -256,19 +247,17 @@ fn join<T: Node>(nodes: &mut Arena<T>, left: Option<Id<T>>, middle: Id<T>, right
     let (on_left, on_right) = (height(nodes, left), height(nodes, right));
     match (left, right) {
         (Some(at), _) if on_left > on_right + 1 => {
-            let below = join(nodes, nodes[at].links().right, middle, right);
-            nodes[at].links_mut().right = Some(below);
-            balance(nodes, at)
+            let Links { left, right: inner, .. } = *nodes[at].links();
+            let below = join(nodes, inner, middle, right);
+            balance(nodes, at, left, Some(below))
         }
         (_, Some(at)) if on_right > on_left + 1 => {
-            let below = join(nodes, left, middle, nodes[at].links().left);
-            nodes[at].links_mut().left = Some(below);
-            balance(nodes, at)
+            let Links { left: inner, right, .. } = *nodes[at].links();
+            let below = join(nodes, left, middle, inner);
+            balance(nodes, at, Some(below), right)
         }
         _ => {
-            let links = nodes[middle].links_mut();
-            (links.left, links.right) = (left, right);
-            update(nodes, middle);
+            let _ = put_below(nodes, middle, left, right);
             middle
         }
     }
