@@ -33,8 +33,18 @@ pub(crate) struct Slot {
     address: Hpa,
     ipa: Ipa,
     level: Level,
-    /// Walks can reach the table.
-    is_linked: bool,
+    reach: Reach,
+}
+
+/// Who can reach a table. A word long, as a level is: what they are in has no bytes to spare, which are copied by themselves, in 20
+/// to 35 instructions each time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub(crate) enum Reach {
+    /// The operation that made it.
+    Own,
+    /// Walks too.
+    Walks,
 }
 
 /// An entry that says nothing, and of which no TLB holds anything. It was found so while the tree's lock was held, every
@@ -86,15 +96,14 @@ pub(crate) enum Place {
 pub(crate) struct Via {
     pub(crate) slot: Slot,
     pub(crate) table: Hpa,
-    /// Walks can reach the table.
-    pub(crate) is_linked: bool,
+    pub(crate) reach: Reach,
 }
 
 impl Slot {
     /// Returns the place that `ipa` has in `table`, a table of `level`.
-    pub(crate) const fn of(table: Hpa, level: Level, ipa: Ipa, is_linked: bool) -> Self {
+    pub(crate) const fn of(table: Hpa, level: Level, ipa: Ipa, reach: Reach) -> Self {
         let base = Ipa(ipa.0 & !(level.entry_span() - 1));
-        Self { address: table.add(8 * level.index(ipa) as u64), ipa: base, level, is_linked }
+        Self { address: table.add(8 * level.index(ipa) as u64), ipa: base, level, reach }
     }
 
     /// Returns the addresses that the entry is for.
@@ -131,8 +140,9 @@ impl Slot {
         self.address
     }
 
+    /// Tells whether walks can reach the table.
     pub(crate) const fn is_linked(self) -> bool {
-        self.is_linked
+        matches!(self.reach, Reach::Walks)
     }
 
     pub(crate) const fn level(self) -> Level {
@@ -154,7 +164,7 @@ impl Slot {
         if raw == 0 {
             return Place::Vacant(Vacant(self));
         }
-        let held = if raw & Codec::VALID != 0 && self.is_linked {
+        let held = if raw & Codec::VALID != 0 && self.is_linked() {
             Held::Live(Live { slot: self, raw })
         } else {
             Held::Idle(Idle { slot: self, raw })
@@ -199,7 +209,7 @@ impl Held {
 
     /// Returns the way into the table that the entry leads to.
     pub(crate) const fn via(&self, table: Hpa) -> Via {
-        Via { slot: self.slot(), table, is_linked: matches!(self, Self::Live(_)) }
+        Via { slot: self.slot(), table, reach: if matches!(self, Self::Live(_)) { Reach::Walks } else { Reach::Own } }
     }
 }
 

@@ -13,7 +13,7 @@
 
 use vmsa::{Attributes, Dirty, DirtyLevel, Dsb, Entry, Hpa, Ipa, IpaRange, Leaf, Level, Perms};
 
-use crate::change::{Held, Idle, Live, Place, Prepared, Slot, Slots, Vacancies, Vacant, Via};
+use crate::change::{Held, Idle, Live, Place, Prepared, Reach, Slot, Slots, Vacancies, Vacant, Via};
 use crate::gather::{Flushed, Gather, Stale};
 use crate::invalidate::invalidate;
 use crate::tree::free_subtree;
@@ -286,7 +286,7 @@ impl<'e, M: Mmu, T: Tables> Edit<'e, M, T> {
         if part == slot.span() {
             return Some(all);
         }
-        let entries = Slots::of_table(table, level, slot.span().start, false);
+        let entries = Slots::of_table(table, level, slot.span().start, Reach::Own);
         let inside = entries.numbers_in(part);
         let count = inside.end - inside.start;
         let live = u64::from(self.tables.live_entries(table));

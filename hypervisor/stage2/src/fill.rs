@@ -2,7 +2,7 @@
 
 use vmsa::{Attributes, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level, PAGE_SIZE};
 
-use crate::change::{Slot, Slots};
+use crate::change::{Reach, Slot, Slots};
 use crate::edit::{Edit, OutOfTables};
 use crate::tree::free_subtree;
 use crate::{Mmu, Order, Run, Stage2, Tables, spoiled};
@@ -11,7 +11,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
     /// Fills a table with what a block says at `slot`. `part` is about to change: it has no groups.
     pub(crate) fn fill_from_block(&self, table: Hpa, slot: Slot, block: Leaf, part: IpaRange) {
         let Some(level) = slot.level().next() else { return };
-        let entries = Slots::of_table(table, spoiled::split_level(level), slot.span().start, false);
+        let entries = Slots::of_table(table, spoiled::split_level(level), slot.span().start, Reach::Own);
         let changing = entries.numbers_touching(part);
         let output = if planted::is(118) { block.output.add(PAGE_SIZE) } else { block.output };
         let leaf = Leaf { output, attributes: spoiled::inherited(block.attributes) };
@@ -59,7 +59,7 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
             at = match (run, level.next()) {
                 (Some((leaf, count)), _) => {
                     let address = self.table_for(table, count == ENTRIES as u64)?;
-                    let entries = Slots { first: Slot::of(address, level, at, false), count };
+                    let entries = Slots { first: Slot::of(address, level, at, Reach::Own), count };
                     self.write_leaves(entries, self.tree.sayable(leaf), true);
                     table.entries += count;
                     at.add(count * span)

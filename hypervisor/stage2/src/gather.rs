@@ -236,9 +236,10 @@ mod tests {
     use vmsa::Ipa;
 
     use super::*;
+    use crate::change::Reach;
 
     fn page(ipa: u64) -> Slot {
-        Slot::of(Hpa(0x1000), Level::L3, Ipa(ipa), true)
+        Slot::of(Hpa(0x1000), Level::L3, Ipa(ipa), Reach::Walks)
     }
 
     #[test]
@@ -258,7 +259,7 @@ mod tests {
     fn leaves_of_two_levels_have_no_level_in_common() {
         let mut gather = Gather::default();
         gather.stale_leaf(page(0x20_0000));
-        gather.stale_leaf(Slot::of(Hpa(0x1000), Level::L2, Ipa(0x40_0000), true));
+        gather.stale_leaf(Slot::of(Hpa(0x1000), Level::L2, Ipa(0x40_0000), Reach::Walks));
         let stale = gather.broken().unwrap().ranges().next().unwrap();
         assert_eq!((stale.level, stale.is_uniform), (Level::L3, false));
         let _ = gather.forget_broken();

@@ -67,5 +67,5 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
 
 /// Returns the entries of the table.
 fn entries_of(via: &Via) -> Option<Slots> {
-    Some(Slots::of_table(via.table, via.slot.level().next()?, via.slot.span().start, via.is_linked))
+    Some(Slots::of_table(via.table, via.slot.level().next()?, via.slot.span().start, via.reach))
 }

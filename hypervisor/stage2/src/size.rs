@@ -3,7 +3,7 @@
 
 use vmsa::{Attributes, BbmLevel, Dirty, ENTRIES, Entry, Hpa, IpaRange, Leaf};
 
-use crate::change::{Held, Live, Place, Slot, Via};
+use crate::change::{Held, Live, Place, Reach, Slot, Via};
 use crate::edit::{Edit, OutOfTables};
 use crate::{Mmu, Tables};
 
@@ -18,11 +18,11 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
         self.tree.stats.splits += 1;
         self.stored();
         let fill = |edit: &Self, block| edit.fill_from_block(table, slot, block, part);
-        let is_linked = match held {
+        let reach = match held {
             Held::Idle(idle) => {
                 fill(self, block);
                 idle.rewrite(self.mmu, self.tree.codec, Entry::Table(table));
-                false
+                Reach::Own
             }
             Held::Live(live) if self.can_resize(slot, block) || planted::is(35) => {
                 if !planted::is(45) {
@@ -32,17 +32,17 @@ impl<M: Mmu, T: Tables> Edit<'_, M, T> {
                 if planted::is(45) {
                     fill(self, block);
                 }
-                true
+                Reach::Walks
             }
             Held::Live(live) => {
                 // Nobody can reach the table before it is settled: it is filled with what the block said at last.
                 if let Entry::Leaf(last) = self.replace(live, |_| Entry::Table(table)) {
                     fill(self, last);
                 }
-                false
+                Reach::Own
             }
         };
-        Ok(Via { slot, table, is_linked })
+        Ok(Via { slot, table, reach })
     }
 
     /// Tells whether an entry may become another size without a break: nothing that this operation has changed there is owed an

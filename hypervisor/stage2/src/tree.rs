@@ -2,7 +2,7 @@
 
 use vmsa::{Attributes, BbmLevel, Codec, Entry, Features, Geometry, Hpa, Ipa, Level, PAGE_SHIFT, Vmid, vttbr};
 
-use crate::change::Slots;
+use crate::change::{Reach, Slots};
 use crate::walk::Walker;
 use crate::{Mmu, Stats, Tables};
 
@@ -116,7 +116,7 @@ impl Stage2 {
 pub(crate) fn free_subtree<M: Mmu, T: Tables>(mmu: &M, tables: &mut T, table: Hpa, level: Level) -> u64 {
     let mut freed = 1;
     if let Some(below) = level.next() {
-        let entries = Slots::of_table(table, level, Ipa(0), false);
+        let entries = Slots::of_table(table, level, Ipa(0), Reach::Own);
         let live = u64::from(tables.live_entries(table));
         entries.for_each_table(mmu, live, |child| freed += free_subtree(mmu, tables, child, below));
     }

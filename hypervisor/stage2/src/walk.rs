@@ -2,7 +2,7 @@
 
 use vmsa::{Codec, Geometry, Hpa, Ipa, IpaRange, Level, PAGE_SIZE};
 
-use crate::change::{Place, Slot, Slots, Via};
+use crate::change::{Place, Reach, Slot, Slots, Via};
 use crate::{Mmu, Stage2};
 
 /// What a visit did, and where the walk goes on.
@@ -87,7 +87,7 @@ pub(crate) struct Walker<'m, M> {
 struct Table {
     address: Hpa,
     level: Level,
-    is_linked: bool,
+    reach: Reach,
 }
 
 impl<'m, M: Mmu> Walker<'m, M> {
@@ -104,10 +104,10 @@ impl<'m, M: Mmu> Walker<'m, M> {
         let end = range.end.0.div_ceil(level.table_span());
         for number in first..end {
             let span = IpaRange::new(Ipa(number * level.table_span()), level.table_span());
-            let table = Table { address: self.root.add(number * PAGE_SIZE), level, is_linked: true };
+            let table = Table { address: self.root.add(number * PAGE_SIZE), level, reach: Reach::Walks };
             let part = range.intersection(span);
             self.table(table, part, visitor).0?;
-            visitor.leave_root(Slots::of_table(table.address, level, span.start, true), part);
+            visitor.leave_root(Slots::of_table(table.address, level, span.start, Reach::Walks), part);
         }
         Ok(())
     }
@@ -119,10 +119,10 @@ impl<'m, M: Mmu> Walker<'m, M> {
         let mut table = self.root.add(number * PAGE_SIZE);
         while let Some(below) = level.next() {
             let raw = self.mmu.read(table.add(8 * level.index(ipa) as u64));
-            let Some(child) = Codec::table(raw, level) else { return (Slot::of(table, level, ipa, true), raw) };
+            let Some(child) = Codec::table(raw, level) else { return (Slot::of(table, level, ipa, Reach::Walks), raw) };
             (table, level) = (child, below);
         }
-        let slot = Slot::of(table, level, ipa, true);
+        let slot = Slot::of(table, level, ipa, Reach::Walks);
         (slot, self.mmu.read(slot.address()))
     }
 
@@ -148,10 +148,10 @@ impl<'m, M: Mmu> Walker<'m, M> {
         visitor: &mut V,
         delta: &mut i32,
     ) -> Result<(), V::Error> {
-        let Table { address, level, is_linked } = table;
+        let Table { address, level, reach } = table;
         let mut at = range.start;
         while at < range.end {
-            let mut slot = Slot::of(address, level, at, is_linked);
+            let mut slot = Slot::of(address, level, at, reach);
             let count = (range.end.0 - at.0) >> level.shift();
             if slot.span().start == at && count > 0 {
                 let done = visitor.run(Slots { first: slot, count });
@@ -165,7 +165,7 @@ impl<'m, M: Mmu> Walker<'m, M> {
             at = slot.span().end;
             let raw = self.mmu.read(slot.address());
             if let Some(table) = Codec::table(raw, level) {
-                self.enter(&Via { slot, table, is_linked }, part, visitor, delta)?;
+                self.enter(&Via { slot, table, reach }, part, visitor, delta)?;
                 continue;
             }
             match visitor.visit(slot.found(raw, self.codec), part)? {
@@ -191,7 +191,7 @@ impl<'m, M: Mmu> Walker<'m, M> {
         let Some(level) = via.slot.level().next() else {
             return Ok(());
         };
-        let table = Table { address: via.table, level, is_linked: via.is_linked };
+        let table = Table { address: via.table, level, reach: via.reach };
         let (result, changed) = self.table(table, part, visitor);
         if let Next::Gone = visitor.leave(via, part, changed) {
             *delta -= 1;

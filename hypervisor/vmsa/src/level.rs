@@ -9,7 +9,7 @@ const BITS_PER_LEVEL: u32 = 9;
 
 /// A lookup level: 0 is the root of a full tree, 3 holds pages (DDI 0487, D8.2).
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[repr(u8)]
+#[repr(u32)]
 #[expect(missing_docs, reason = "the levels are numbered as in the architecture")]
 pub enum Level {
     L0 = 0,

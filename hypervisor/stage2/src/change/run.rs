@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use vmsa::{Attributes, Codec, Dirty, DirtyLevel, ENTRIES, Entry, Hpa, Ipa, IpaRange, Leaf, Level};
 
-use super::{GROUP, Live, Slot, said};
+use super::{GROUP, Live, Reach, Slot, said};
 use crate::{Mmu, Order, spoiled};
 
 /// Adjacent entries of one table.
@@ -34,8 +34,8 @@ pub(crate) struct Vacancies(Slots);
 
 impl Slots {
     /// Returns all entries of a table of `level` that is for the addresses from `start` on.
-    pub(crate) const fn of_table(table: Hpa, level: Level, start: Ipa, is_linked: bool) -> Self {
-        Self { first: Slot::of(table, level, start, is_linked), count: ENTRIES as u64 }
+    pub(crate) const fn of_table(table: Hpa, level: Level, start: Ipa, reach: Reach) -> Self {
+        Self { first: Slot::of(table, level, start, reach), count: ENTRIES as u64 }
     }
 
     /// Returns the addresses that the entries are for.
@@ -45,8 +45,8 @@ impl Slots {
 
     /// Returns all entries of the table that these stand in.
     pub(crate) const fn whole_table(self) -> Self {
-        let Slot { level, ipa, is_linked, .. } = self.first;
-        Self::of_table(self.first.table(), level, Ipa(ipa.0 & !(level.table_span() - 1)), is_linked)
+        let Slot { level, ipa, reach, .. } = self.first;
+        Self::of_table(self.first.table(), level, Ipa(ipa.0 & !(level.table_span() - 1)), reach)
     }
 
     /// Returns the entries with these numbers.
@@ -177,7 +177,7 @@ impl Slots {
 
     /// Tells whether walks may set flags of these entries at any time.
     fn may_be_updated(self, mmu: &impl Mmu) -> bool {
-        self.first.is_linked && mmu.features().dirty != DirtyLevel::None && !planted::is(74)
+        self.first.is_linked() && mmu.features().dirty != DirtyLevel::None && !planted::is(74)
     }
 
     /// Returns the addresses that the leaves were for which are gone.
