@@ -39,12 +39,15 @@ impl Stage2 {
         mut source: impl FnMut(Ipa) -> Option<Run>,
     ) -> Result<Flushed, OutOfTables> {
         let mut edit = Edit::new(self, mmu, tables);
-        let prepared = prepare(&mut edit, &mut source, range);
-        if prepared.is_ok() {
-            let Ok(()) = edit.walker().walk(range, &mut Fill { edit: &mut edit, source: &mut source });
+        let mut mapped = Ok(());
+        if !(Fill { edit: &mut edit, source: &mut source }).among_others(range) {
+            mapped = prepare(&mut edit, &mut source, range);
+            if mapped.is_ok() {
+                let Ok(()) = edit.walker().walk(range, &mut Fill { edit: &mut edit, source: &mut source });
+            }
         }
         let flushed = edit.close();
-        prepared.map(|()| flushed)
+        mapped.map(|()| flushed)
     }
 
     /// Maps the page at `ipa`, whatever is mapped there: other memory is broken and invalidated first, the same memory gets the
@@ -158,6 +161,28 @@ struct Fill<'v, 'e, M, T, S> {
 }
 
 impl<M: Mmu, T: Tables, S: FnMut(Ipa) -> Option<Run>> Fill<'_, '_, M, T, S> {
+    /// Does all there is to do where a part of one table of the last level is for the range, and the table does not become full: it
+    /// takes no table, and makes no block. Saves half of what a page costs.
+    fn among_others(&mut self, range: IpaRange) -> bool {
+        if range.len() >= Level::LEAF.table_span() {
+            return false;
+        }
+        let entries = self.edit.walker().last_entries(range);
+        let Some(entries) = entries.filter(|entries| !self.edit.is_full(entries.first.table())) else { return false };
+        let mut done = Done::default();
+        while done.passed < entries.count {
+            done = done.and(self.run(entries.part(done.passed..entries.count)));
+            // What is there stays.
+            done.passed += 1;
+        }
+        self.edit.note(entries.first.table(), done.delta);
+        let has_room = !self.edit.is_full(entries.first.table());
+        if has_room {
+            self.edit.hint_groups(entries.whole_table(), range);
+        }
+        has_room
+    }
+
     /// Makes the vacant entries at the beginning of a run lead to what `source` knows of the first; without that, passes it.
     fn fill(&mut self, run: Slots) -> Done {
         if run.count == 0 || !run.part(0..1).are_vacant(self.edit.mmu) {
