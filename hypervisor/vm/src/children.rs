@@ -158,7 +158,7 @@ impl<M: Machine> System<M> {
     fn forbid_stores(&self, vmos: &Vmos, id: MemoryId, first: u64, end: u64) -> Result<(), Status> {
         for vm in vmos.mappers(id) {
             let windows = vmos.windows(id, vm, first, end);
-            self.operate_on_each(Work::Protect, vm, windows.clone(), || {
+            self.operate_on_each(Work::Protect, vm, windows, |windows| {
                 let shared = self.tree(vm).share(&self.machine, &mut self.supply(vm), windows);
                 shared.map(drop).map_err(out_of_tables)
             })?;

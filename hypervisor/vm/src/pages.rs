@@ -26,7 +26,7 @@ impl<M: Machine> System<M> {
         let mut proof = Flushed::never_mapped();
         for vm in vmos.mappers(id) {
             let windows = vmos.windows(id, vm, first, end);
-            proof = self.operate_on_each(work, vm, windows.clone(), || {
+            proof = self.operate_on_each(work, vm, windows, |windows| {
                 let (mut tree, mut supply) = (self.tree(vm), self.supply(vm));
                 let unmapped = if planted::is(57) {
                     let give = |_, leaf: Leaf| self.machine.told_given_back(leaf.output, 1);
@@ -101,7 +101,7 @@ impl<M: Machine> System<M> {
         }
         for vm in vmos.mappers(id) {
             let windows = vmos.windows(id, vm, first, end);
-            let _ = self.operate_on_each(work, vm, windows.clone(), || {
+            let _ = self.operate_on_each(work, vm, windows, |windows| {
                 Ok(self.tree(vm).unmap_frame(&self.machine, &mut self.supply(vm), windows, self.zeros))
             });
         }

@@ -143,35 +143,44 @@ impl<M: Machine> System<M> {
     ) -> Result<R, Status> {
         self.machine.told_begun(work, id, range, perms);
         let result = carry_out();
-        self.machine.told_ended(status_of(&result));
+        self.machine.told_ended(result.as_ref().map_or_else(|status| *status, |_| Status::OK));
         result
     }
 
     /// Works on several ranges at once. Only one range can be told of at a time: where there are more, all of it is done first, and
     /// then each is told of as one where nothing is left to do.
-    pub(crate) fn operate_on_each<R>(
+    pub(crate) fn operate_on_each<R, I: Iterator<Item = IpaRange> + Clone>(
         &self,
         work: Work,
         id: VmId,
-        mut ranges: impl Iterator<Item = IpaRange> + Clone,
-        carry_out: impl FnOnce() -> Result<R, Status>,
+        mut ranges: I,
+        carry_out: impl FnOnce(Ranges<I>) -> Result<R, Status>,
     ) -> Result<R, Status> {
         let mut others = ranges.clone();
         let only = others.next().filter(|_| others.next().is_none());
-        if let Some(range) = only {
-            self.machine.told_begun(work, id, range, None);
-        }
-        let result = carry_out();
-        if only.is_some() {
-            self.machine.told_ended(status_of(&result));
-            return result;
-        }
-        let result = result?;
-        ranges.try_for_each(|range| self.operate(work, id, range, None, || Ok(())))?;
-        Ok(result)
+        let Some(range) = only else {
+            let result = carry_out(Ranges::All(ranges.clone()))?;
+            ranges.try_for_each(|range| self.operate(work, id, range, None, || Ok(())))?;
+            return Ok(result);
+        };
+        self.operate(work, id, range, None, || carry_out(Ranges::Only(only)))
     }
 }
 
-fn status_of<R>(result: &Result<R, Status>) -> Status {
-    result.as_ref().map_or_else(|status| *status, |_| Status::OK)
+/// Ranges that take a search each: where there is only one, it is not looked for again.
+#[derive(Clone)]
+pub(crate) enum Ranges<I> {
+    Only(Option<IpaRange>),
+    All(I),
+}
+
+impl<I: Iterator<Item = IpaRange>> Iterator for Ranges<I> {
+    type Item = IpaRange;
+
+    fn next(&mut self) -> Option<IpaRange> {
+        match self {
+            Self::Only(range) => range.take(),
+            Self::All(ranges) => ranges.next(),
+        }
+    }
 }

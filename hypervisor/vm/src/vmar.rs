@@ -361,7 +361,7 @@ impl<'a, M: Machine> Locked<'a, M> {
         let number_at = |address: u64| first_number + ((address - region_base) >> PAGE_SHIFT);
         let address_of = |number: u64| region_base + ((number - first_number) << PAGE_SHIFT);
         let (mut number, end) = (number_at(stretch.base), number_at(stretch.end));
-        loop {
+        while number < end {
             let vmos = self.system.lock_vmos();
             let memory = &vmos[view.memory];
             let end = end.min(vmos.view(mapping.vmo).end_page());
@@ -372,6 +372,7 @@ impl<'a, M: Machine> Locked<'a, M> {
             number = number_at(to);
             self.map_run(memory, first, IpaRange::new(Ipa(base), to - base), stretch.perms)?;
         }
+        Ok(())
     }
 
     fn map_run(&self, memory: &Memory, first: u64, range: IpaRange, perms: Perms) -> Result<(), Status> {
