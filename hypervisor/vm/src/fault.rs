@@ -96,7 +96,7 @@ impl<M: Machine> System<M> {
     ///
     /// Nothing allows the access, or there is no memory for the page.
     fn serve_access(&self, id: VmId, space: &Space, vmos: &mut Vmos, wish: &Wish) -> Result<Fault, Status> {
-        let (region, mapping) = space.mapping_of_fault(wish.ipa.0).ok_or(Status::NOT_FOUND)?;
+        let (_, region, mapping) = space.mapping_at(wish.ipa.0).ok_or(Status::NOT_FOUND)?;
         let shown = shown(space, vmos, region, mapping, wish.ipa);
         shown.check(wish.needed)?;
         let (frame, is_new) = self.frame_for(id, vmos, &shown, wish.needed)?;

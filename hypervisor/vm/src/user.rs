@@ -104,8 +104,7 @@ fn check(space: &Space, vmos: &Vmos, base: u64, len: u64, perms: Perms) -> Resul
     let end = base.checked_add(len).ok_or(Status::INVALID_ARGS)?;
     let mut at = base;
     while at < end {
-        let id = space.mapping_at(at).ok_or(Status::INVALID_ARGS)?;
-        let (region, mapping) = (&space.regions[id], space.mapping(id));
+        let (id, region, mapping) = space.mapping_at(at).ok_or(Status::INVALID_ARGS)?;
         let to = region.end().min(end);
         let mut stretches = space.stretches(id, at).take_while(|stretch| stretch.base < to);
         let last = mapping.vmo_offset.saturating_add(to - 1 - region.base);
@@ -123,8 +122,7 @@ fn check(space: &Space, vmos: &Vmos, base: u64, len: u64, perms: Perms) -> Resul
 /// Returns the memory and the offset in it that the guest's address leads to.
 fn locate(space: &Space, vmos: &Vmos, at: u64, perms: Perms) -> Result<(MemoryId, u64), Status> {
     check(space, vmos, at, 1, perms)?;
-    let id = space.mapping_at(at).ok_or(Status::INVALID_ARGS)?;
-    let mapping = space.mapping(id);
+    let (_, region, mapping) = space.mapping_at(at).ok_or(Status::INVALID_ARGS)?;
     let view = vmos.view(mapping.vmo);
-    Ok((view.memory, view.offset + mapping.vmo_offset + (at - space.regions[id].base)))
+    Ok((view.memory, view.offset + mapping.vmo_offset + (at - region.base)))
 }

@@ -120,6 +120,7 @@ impl<M: Machine> Caller<'_, M> {
         if !mapping.caps.contains(needed(operation.op)) {
             return Err(Status::ACCESS_DENIED);
         }
+        space.note_found(id);
         let (vmo, vmo_offset) = (mapping.vmo, mapping.vmo_offset + (at - region.base));
         Ok((id, Part { vmo, vmo_offset, base: at, end: region.end().min(operation.end) }))
     }
@@ -137,14 +138,14 @@ impl<M: Machine> Caller<'_, M> {
     /// Enters the part's pages in the tables, if a mapping still shows them there: perhaps another one, which fused with it.
     fn enter_anew(&self, work: Work, part: Part) -> Result<(), Status> {
         let locked = self.lock();
-        let space = &locked.space;
-        let mapping = space.mapping_at(part.base).filter(|id| {
-            let (region, mapping) = (&space.regions[*id], space.mapping(*id));
-            mapping.vmo == part.vmo
-                && mapping.vmo_offset + (part.base - region.base) == part.vmo_offset
-                && part.end <= region.end()
-        });
-        self.enter(&locked, work, mapping.ok_or(Status::BAD_STATE)?, part).map(drop)
+        let (id, region, mapping) = locked.space.mapping_at(part.base).ok_or(Status::BAD_STATE)?;
+        let is_shown = mapping.vmo == part.vmo
+            && mapping.vmo_offset + (part.base - region.base) == part.vmo_offset
+            && part.end <= region.end();
+        if !is_shown {
+            return Err(Status::BAD_STATE);
+        }
+        self.enter(&locked, work, id, part).map(drop)
     }
 
     /// Enters the pages in the tables that are there of a part, which the mapping shows; returns where it ends.
