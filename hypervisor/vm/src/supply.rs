@@ -49,7 +49,7 @@ impl<'a, M: Machine> Supply<'a, M> {
         Some(frame)
     }
 
-    /// Gives a frame back that nobody else can reach. Not inlined: where a frame is taken, it is for what fails afterwards.
+    /// Gives a frame back that nobody else can reach. Not inlined: most who call it give back what they had no use for.
     #[inline(never)]
     pub(crate) fn give(self, frame: Hpa) {
         self.forget_lines([(frame, 1)]);
