@@ -140,3 +140,26 @@ fn every_call_is_served_and_nothing_else() {
         assert_eq!(is_served, Call::from_function_id(function).is_some(), "{function:#x}");
     }
 }
+
+#[test]
+fn objects_beyond_512_slabs_are_found_and_given_back() {
+    /// A slab has 38 regions at the most.
+    const COUNT: u64 = 20_000;
+    let guest = crate::guest::Guest::with_memory("dialect=documented inspect=on seed=1", 64 << 20);
+    let (root, vmo) = (guest.root(), guest.vmo(1));
+    let at = |number: u64| (1 << 32) + 2 * number * P;
+    let held = guest.system.frames_held(guest.id);
+    for number in 0..COUNT {
+        guest.map(root, at(number), vmo, 1);
+    }
+    for number in [0, 37, 38, 512 * 38 - 1, 512 * 38, COUNT - 1] {
+        assert!(guest.store(at(number), number), "{number}");
+        assert_eq!(guest.load(at(0)), Some(number));
+        assert!(!guest.store(at(number) + P, number), "nothing is there");
+    }
+    assert_eq!(guest.system.object_counts().1, 1 + COUNT as u32);
+    guest.unmap(root, at(0), 2 * COUNT * P).unwrap();
+    assert!(!guest.store(at(COUNT - 1), 0));
+    guest.vmo_op(vmo, abi::VmoOp::Decommit, 0, P).unwrap();
+    assert_eq!(guest.system.frames_held(guest.id), held);
+}
