@@ -39,15 +39,15 @@ impl Stage2 {
         mut source: impl FnMut(Ipa) -> Option<Run>,
     ) -> Result<Flushed, OutOfTables> {
         let mut edit = Edit::new(self, mmu, tables);
-        let mut mapped = Ok(());
-        if !(Fill { edit: &mut edit, source: &mut source }).among_others(range) {
-            mapped = prepare(&mut edit, &mut source, range);
-            if mapped.is_ok() {
-                let Ok(()) = edit.walker().walk(range, &mut Fill { edit: &mut edit, source: &mut source });
-            }
+        if (Fill { edit: &mut edit, source: &mut source }).among_others(range) {
+            return Ok(edit.close());
+        }
+        let prepared = prepare(&mut edit, &mut source, range);
+        if prepared.is_ok() {
+            let Ok(()) = edit.walker().walk(range, &mut Fill { edit: &mut edit, source: &mut source });
         }
         let flushed = edit.close();
-        mapped.map(|()| flushed)
+        prepared.map(|()| flushed)
     }
 
     /// Maps the page at `ipa`, whatever is mapped there: other memory is broken and invalidated first, the same memory gets the
