@@ -9,7 +9,7 @@ use vmsa::Hpa;
 use crate::frame_lists::FrameStack;
 use crate::frames::Frames;
 use crate::loads::MAX_CPUS;
-use crate::told::lock;
+use crate::locks::lock;
 
 /// How many frames a CPU keeps at the most.
 const MOST: u32 = 64;

@@ -7,12 +7,13 @@ use vmsa::{Access, Attributes, FaultKind, Hpa, Ipa, IpaRange, PAGE_SHIFT, PAGE_S
 
 use crate::error::out_of_tables;
 use crate::frames::{CHUNK_BYTES, Frames};
+use crate::locks::lock;
 use crate::memory::{Memory, MemoryId, Pages};
 use crate::region::{Mapping, Region};
 use crate::space::{Space, Stretch};
 use crate::supply::Supply;
 use crate::system::{System, VmId};
-use crate::told::{Work, lock};
+use crate::told::Work;
 use crate::vmo::Vmos;
 use crate::{Machine, Status};
 

@@ -14,7 +14,7 @@ use vmsa::{Hpa, PAGE_SHIFT, PAGE_SIZE};
 
 use crate::caches::Caches;
 use crate::frame_lists::FrameStack;
-use crate::told::lock;
+use crate::locks::lock;
 
 /// The base-two logarithm of the frames in a chunk.
 const CHUNK_SHIFT: u32 = 9;

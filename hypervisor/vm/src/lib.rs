@@ -20,6 +20,7 @@ mod frames;
 mod handles;
 mod links;
 mod loads;
+mod locks;
 mod machine;
 mod memory;
 mod pages;

@@ -7,8 +7,9 @@ use stage2::Vmids;
 use vmsa::Vmid;
 
 use crate::Machine;
+use crate::locks::lock;
 use crate::system::{System, VmId};
-use crate::told::{Lock, Told, lock};
+use crate::told::{Lock, Told};
 
 /// How many CPUs there can be, by number from 0.
 pub(crate) const MAX_CPUS: usize = 8;

@@ -4,11 +4,12 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::Status;
-use spin::{Mutex, MutexGuard};
+use spin::MutexGuard;
 use stage2::Stage2;
 use vmsa::{Hpa, IpaRange, Perms};
 
 use crate::Machine;
+use crate::locks::lock;
 use crate::system::{System, VmId};
 use crate::vmo::Vmos;
 
@@ -105,18 +106,6 @@ impl<M: Machine, T> DerefMut for Told<'_, M, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.guard
     }
-}
-
-/// Locks what is rarely held. How one waits stands in one place, and not in 180.
-#[inline]
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.try_lock().unwrap_or_else(|| wait_for(mutex))
-}
-
-#[cold]
-#[inline(never)]
-fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 impl<M: Machine> System<M> {

@@ -5,10 +5,10 @@ use abi::{PAGE_SIZE, Status};
 use vmsa::Perms;
 
 use crate::Machine;
+use crate::locks::lock;
 use crate::memory::MemoryId;
 use crate::space::Space;
 use crate::system::{System, VmId};
-use crate::told::lock;
 use crate::vmo::Vmos;
 use crate::vmo_ops::{demand_cached, demand_frames};
 

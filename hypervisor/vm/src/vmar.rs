@@ -13,11 +13,11 @@ use crate::arena::Id;
 use crate::error::out_of_tables;
 use crate::frames::{CHUNK_BYTES, CHUNK_FRAMES};
 use crate::links::Link;
+use crate::locks::lock;
 use crate::memory::{Memory, Pages};
 use crate::region::{Kind, Mapping, Protections, RegionId, Vmar};
 use crate::space::{Space, Stretch};
 use crate::system::{System, Vm, VmId};
-use crate::told::lock;
 use crate::vmo::VmoId;
 
 /// A VM whose space is locked.
