@@ -8,6 +8,8 @@ pub const ENTRIES: usize = 512;
 const BITS_PER_LEVEL: u32 = 9;
 
 /// A lookup level: 0 is the root of a full tree, 3 holds pages (DDI 0487, D8.2).
+///
+/// A word long: next to a byte there are bytes to spare, which EL2, where memory may not be accessed unaligned, copies by themselves.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "the levels are numbered as in the architecture")]
